@@ -1,0 +1,299 @@
+"""One configuration drives RTL, golden parameters, compiler limits and documentation tables.
+
+A frozen, keyword-only dataclass tree without any Amaranth import. `Config.engines`, `lanes` and `pods` shape the
+machine and never change an answer; everything in `Numerics` is part of the answer and is equal in all presets.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+class ConfigError(ValueError):
+    """A configuration that breaks a rule; the message names the field, the rule and the remedy."""
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+def _in_range(name: str, value: int, low: int, high: int, why: str) -> None:
+    _require(isinstance(value, int) and not isinstance(value, bool), f"{name} must be a whole number, not {value!r}")
+    _require(low <= value <= high, f"{name} = {value} is outside {low} to {high}: {why}")
+
+
+def _power_of_two(name: str, value: int, why: str) -> None:
+    _require(value > 0 and value & (value - 1) == 0, f"{name} = {value} must be a power of two: {why}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numerics:
+    """Everything that defines the bits of an answer (see `docs/numerics.md`)."""
+
+    residual_bits: int = 24
+    """width of the residual stream, in bits (16 to 32)"""
+    table_bits: int = 10
+    """log2 of the number of segments of the activation table (GELU, SiLU)"""
+    exp_bits: int = 8
+    """log2 of the number of segments of the 2**-f table of the softmax"""
+    reciprocal_bits: int = 8
+    """log2 of the number of segments of the 1/x table of the softmax"""
+    rsqrt_bits: int = 6
+    """log2 of the number of segments per octave of the 1/sqrt(x) table of the norms"""
+    block: int = 64
+    """keys per block of the online softmax"""
+    value_shift: int = 4
+    """fraction bits dropped from a block's sum of probability times value before it is merged"""
+
+    def __post_init__(self) -> None:
+        _in_range("numerics.residual_bits", self.residual_bits, 16, 32, "the residual adders are built for these widths")
+        _in_range("numerics.table_bits", self.table_bits, 4, 12, "the activation table has to fit a block RAM")
+        _in_range("numerics.exp_bits", self.exp_bits, 4, 12, "scores have 12 fraction bits")
+        _in_range("numerics.reciprocal_bits", self.reciprocal_bits, 4, 12, "the mantissa has 15 bits behind its leading one")
+        _in_range("numerics.rsqrt_bits", self.rsqrt_bits, 4, 12, "the mantissa has 16 bits behind its leading one")
+        _in_range("numerics.block", self.block, 8, 64, "64 keys are the most for which an INT32 sum cannot overflow")
+        _power_of_two("numerics.block", self.block, "key positions are split into block and offset by wiring")
+        _in_range("numerics.value_shift", self.value_shift, 0, 12, "more would drop bits that the output keeps")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The largest model that fits. The compiler refuses what exceeds one and names it."""
+
+    max_hidden: int = 1024
+    """elements of the residual stream, and of the concatenated heads"""
+    max_ffn: int = 4096
+    """elements of the hidden layer of the feed-forward block"""
+    max_context: int = 1024
+    """positions in the KV cache"""
+    max_head_dim: int = 128
+    """elements of one attention head, after padding to a multiple of the lanes"""
+    vector_rows: int = 128
+    """rows (of `lanes` elements) of the TCU vector buffer: the head's hidden state, or all queries of an engine"""
+
+    def __post_init__(self) -> None:
+        _in_range("limits.max_hidden", self.max_hidden, 8, 8192, "the norm's exact sums are built for at most 8192 elements")
+        _in_range("limits.max_ffn", self.max_ffn, 8, 32768, "activation addresses have 16 bits")
+        _in_range("limits.max_context", self.max_context, 1, 65536, "positions have 16 bits")
+        _in_range("limits.max_head_dim", self.max_head_dim, 4, 256, "head elements are counted with 8 bits")
+        _in_range("limits.vector_rows", self.vector_rows, 1, 4096, "rows are addressed with 12 bits")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """The AXI4 port of an engine."""
+
+    address_bits: int = 40
+    """width of the AXI addresses"""
+    fifo_beats: int = 512
+    """depth of the beat FIFO: how far the reader runs ahead"""
+    max_outstanding: int = 16
+    """read bursts in flight"""
+    max_burst: int = 64
+    """beats per AXI burst at most; a burst never crosses 4 KiB"""
+    max_writes: int = 16
+    """writes in flight"""
+
+    def __post_init__(self) -> None:
+        _in_range("memory.address_bits", self.address_bits, 32, 64, "image offsets have 32 bits, AXI at most 64")
+        _in_range("memory.fifo_beats", self.fifo_beats, 16, 65536, "the FIFO holds at least one burst")
+        _power_of_two("memory.fifo_beats", self.fifo_beats, "FIFO pointers wrap")
+        _in_range("memory.max_outstanding", self.max_outstanding, 1, 256, "bursts are counted with 8 bits")
+        _in_range("memory.max_burst", self.max_burst, 1, 256, "AXI4 INCR bursts have at most 256 beats")
+        _power_of_two("memory.max_burst", self.max_burst, "bursts are cut by wiring")
+        _in_range("memory.max_writes", self.max_writes, 1, 256, "writes are counted with 8 bits")
+        _require(self.max_burst <= self.fifo_beats,
+                 f"memory.max_burst = {self.max_burst} exceeds memory.fifo_beats = {self.fifo_beats}: "
+                 "a burst is only asked for when the FIFO has room for all of it; raise memory.fifo_beats")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A complete machine. `engines` × `lanes` × `pods` multipliers; `engines` × `lanes` bytes per cycle."""
+
+    name: str = "custom"
+    engines: int = 1
+    """engines, each with its own memory port"""
+    lanes: int = 8
+    """bytes per memory beat, and columns per weight tile"""
+    pods: int = 1
+    """tokens per pass"""
+    numerics: Numerics = field(default_factory=Numerics)
+    limits: Limits = field(default_factory=Limits)
+    memory: Memory = field(default_factory=Memory)
+    part: str = ""
+    """FPGA part, for the board files; empty for simulation"""
+    clock_mhz: float = 100.0
+    """clock of the board; the RTL does not depend on it"""
+
+    def __post_init__(self) -> None:
+        _in_range("engines", self.engines, 1, 64, "the exchange carries 6 bits of engine number")
+        _in_range("lanes", self.lanes, 8, 128, "AXI4 data buses have 64 to 1024 bits")
+        _power_of_two("lanes", self.lanes, "AXI4 data buses do")
+        _in_range("pods", self.pods, 1, 16, "the pass registers hold at most 16 tokens")
+        _power_of_two("pods", self.pods, "tokens are addressed by wiring")
+        _require(self.limits.max_head_dim % self.lanes == 0 or self.lanes > self.limits.max_head_dim,
+                 f"limits.max_head_dim = {self.limits.max_head_dim} must be a multiple of lanes = {self.lanes}: "
+                 "heads are padded to whole beats")
+        blocks = -(-self.limits.max_context // self.numerics.block)
+        bits = 16 + 7 + (self.numerics.block - 1).bit_length() - self.numerics.value_shift
+        _require(blocks << bits <= 1 << 31,
+                 f"limits.max_context = {self.limits.max_context} overflows the 32-bit sum of attention values: "
+                 f"raise numerics.value_shift (now {self.numerics.value_shift}) by one for each doubling")
+        _require(self.limits.vector_rows * self.lanes >= self.limits.max_hidden,
+                 f"limits.vector_rows = {self.limits.vector_rows} × lanes = {self.lanes} is below "
+                 f"limits.max_hidden = {self.limits.max_hidden}: the LM head keeps the hidden state there; "
+                 f"raise limits.vector_rows to {-(-self.limits.max_hidden // self.lanes)}")
+
+    # -- derived sizes: the one place for each ---------------------------------------------------------------
+
+    @property
+    def beat_bits(self) -> int:
+        """width of a memory beat in bits"""
+        return 8 * self.lanes
+
+    @property
+    def multipliers(self) -> int:
+        """multipliers of the streaming arrays (norm, softmax and requantisers not counted)"""
+        return self.engines * self.lanes * self.pods
+
+    @property
+    def bytes_per_cycle(self) -> int:
+        """peak memory bytes per cycle over all engines"""
+        return self.engines * self.lanes
+
+    @property
+    def padded_head_dim(self) -> int:
+        """elements of the largest head after padding to whole beats"""
+        return -(-self.limits.max_head_dim // self.lanes) * self.lanes
+
+    @property
+    def gather_depth(self) -> int:
+        """elements of the gathered activation memory: concatenated heads, then the feed-forward layer"""
+        return self.limits.max_hidden + self.limits.max_ffn
+
+    def memory_bits(self) -> dict[str, int]:
+        """on-chip memory in bits of the whole machine, by use"""
+        n, p, lanes = self.engines, self.pods, self.lanes
+        num, lim = self.numerics, self.limits
+        per_engine = {
+            "beat FIFO": self.memory.fifo_beats * self.beat_bits,
+            "residual": lim.max_hidden * p * num.residual_bits,
+            "normed activations": lim.max_hidden * p * 16,
+            "gathered activations": self.gather_depth * p * 16,
+            "vector buffer": lim.vector_rows * lanes * p * 16,
+            "activation tables": (1 << num.table_bits) * 32 * p,
+            "softmax": p * (2 * num.block * 20 + self.padded_head_dim * 32),
+            "RoPE": p * self.padded_head_dim // 2 * 32,
+        }
+        return {k: n * v for k, v in per_engine.items()}
+
+    # -- files ------------------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """plain nested dictionary, for JSON"""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Config:
+        """inverse of `to_dict`; raises `ConfigError` on unknown fields, with the nearest name"""
+        return _build(cls, data, "")
+
+    def replace(self, **changes: Any) -> Config:
+        """copy with changes; a dotted field is written with `__`, e.g. `memory__fifo_beats=64`"""
+        data = self.to_dict()
+        for key, value in changes.items():
+            node, *rest = key.split("__")
+            target = data
+            while rest:
+                _require(isinstance(target.get(node), dict), f"unknown configuration field {key.replace('__', '.')}")
+                target = target[node]
+                node, *rest = rest
+            target[node] = value
+        return Config.from_dict(data)
+
+    def save(self, path: Path) -> None:
+        """write as JSON"""
+        path.write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Config:
+        """read a `.json` or `.toml` file; raises `ConfigError`"""
+        try:
+            text = path.read_text()
+            data = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+        except OSError as e:
+            raise ConfigError(f"cannot read configuration {path}: {e.strerror}") from e
+        except (ValueError, UnicodeDecodeError) as e:
+            raise ConfigError(f"configuration {path} is not valid {path.suffix[1:].upper() or 'JSON'}: {e}") from e
+        _require(isinstance(data, dict), f"configuration {path} must be a table of fields")
+        return cls.from_dict(data)
+
+    @property
+    def fingerprint(self) -> int:
+        """32 bits that say for which machine an image was compiled; name, part, clock and FIFO depths do not count"""
+        data = self.to_dict()
+        for key in ("name", "part", "clock_mhz", "memory"):
+            del data[key]
+        return int.from_bytes(hashlib.sha256(json.dumps(data, sort_keys=True).encode()).digest()[:4], "little")
+
+
+def _build(cls: type, data: dict[str, Any], path: str) -> Any:
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    values: dict[str, Any] = {}
+    for key, value in data.items():
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, n=1)
+            hint = f"; did you mean {path}{near[0]}?" if near else f"; known: {', '.join(fields)}"
+            raise ConfigError(f"unknown configuration field {path}{key}{hint}")
+        factory = fields[key].default_factory
+        if factory is not dataclasses.MISSING and dataclasses.is_dataclass(factory):
+            _require(isinstance(value, dict), f"{path}{key} must be a table of fields, not {value!r}")
+            value = _build(factory, value, f"{path}{key}.")  # type: ignore[arg-type]
+        elif fields[key].type == "str":
+            _require(isinstance(value, str), f"{path}{key} must be text, not {value!r}")
+        elif fields[key].type == "float":
+            _require(isinstance(value, int | float), f"{path}{key} must be a number, not {value!r}")
+            value = float(value)
+        values[key] = value
+    return cls(**values)
+
+
+_SMALL = Limits(max_hidden=256, max_ffn=1024, max_context=512, max_head_dim=64, vector_rows=64)
+
+PRESETS: dict[str, Config] = {
+    c.name: c
+    for c in (
+        Config(name="tiny", engines=2, lanes=8, pods=2, limits=_SMALL,
+               memory=Memory(fifo_beats=128, max_burst=32, max_outstanding=8)),
+        Config(name="ulx3s", engines=1, lanes=8, pods=1, part="LFE5U-85F", clock_mhz=50.0,
+               limits=Limits(max_hidden=64, max_ffn=192, max_context=256, max_head_dim=16, vector_rows=16),
+               memory=Memory(fifo_beats=32, max_burst=16, max_outstanding=4)),
+        Config(name="kv260", engines=4, lanes=16, pods=4, part="xck26-sfvc784-2LV-c", clock_mhz=300.0),
+        Config(name="u200", engines=4, lanes=64, pods=4, part="xcu200-fsgd2104-2-e", clock_mhz=300.0,
+               limits=Limits(max_hidden=2048, max_ffn=8192, max_context=2048)),
+        Config(name="u250", engines=4, lanes=64, pods=4, part="xcu250-figd2104-2L-e", clock_mhz=300.0,
+               limits=Limits(max_hidden=2048, max_ffn=8192, max_context=2048)),
+        Config(name="u55c", engines=16, lanes=32, pods=2, part="xcu55c-fsvh2892-2L-e", clock_mhz=450.0,
+               limits=Limits(max_hidden=2048, max_ffn=8192, max_context=2048)),
+        Config(name="v80", engines=32, lanes=64, pods=2, part="xcv80-lsva4737-2MHP-e-S", clock_mhz=400.0,
+               limits=Limits(max_hidden=4096, max_ffn=16384, max_context=4096)),
+    )
+}
+
+
+def preset(name: str) -> Config:
+    """the named preset; raises `ConfigError` with the nearest name"""
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, n=1)
+        hint = f"did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"unknown preset {name!r}; {hint or 'known: ' + ', '.join(PRESETS)}")
+    return PRESETS[name]
