@@ -1,0 +1,103 @@
+"""Payloads of the streams between units, each defined once for RTL and benches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Signal, Value, signed, unsigned
+from amaranth.lib import data
+
+from ..config import Config
+from ..isa import FIELDS, OP_BYTES, Destination, Function, Opcode
+
+OP_BITS = 8 * OP_BYTES
+INDEX_BITS = 20
+"""element and vocabulary indices"""
+OFFSET_BITS = 32
+"""byte offsets into a channel's image"""
+
+
+class OpView:
+    """Named fields of a 512-bit op signal: `OpView(op, Opcode.GEMV).tiles`. `opcode` is always there."""
+
+    def __init__(self, op: Value, opcode: Opcode) -> None:
+        self._op = op
+        self._fields = FIELDS[opcode]
+
+    def __getattr__(self, name: str) -> Value:
+        if name == "opcode":
+            return self._op[0:8]
+        f = self._fields[name]
+        low = 32 * f.word + f.low
+        return self._op[low:low + f.bits]
+
+
+def op_signal(**kwargs: Any) -> Signal:
+    """a register for one op"""
+    return Signal(OP_BITS, **kwargs)
+
+
+def pass_context(c: Config) -> data.StructLayout:
+    """What the control registers hold still during a pass."""
+    return data.StructLayout({
+        "program": OFFSET_BITS,                              # offset of the program in every channel's image
+        "tokens": range(c.pods + 1),                         # tokens of this pass, 1 to pods
+        "base": unsigned(17),                                # keys committed by earlier passes; token t is key base + t
+        "head": 1,                                           # run HEAD ops
+        "logits": 1,                                         # store logits
+        "token": data.ArrayLayout(unsigned(32), c.pods),     # vocabulary index of each token
+        "position": data.ArrayLayout(unsigned(16), c.pods),  # position of each token
+        "mask": data.ArrayLayout(c.pods, c.pods),            # bit j of entry t: token t sees token j of this pass
+    })
+
+
+def accumulators(c: Config) -> data.ArrayLayout:
+    """one INT32 a pod"""
+    return data.ArrayLayout(signed(32), c.pods)
+
+
+def pod_values(c: Config, bits: int) -> data.ArrayLayout:
+    """one signed value a pod"""
+    return data.ArrayLayout(signed(bits), c.pods)
+
+
+def element_tag() -> data.StructLayout:
+    """What travels with an element from the accumulators to its destination."""
+    return data.StructLayout({
+        "function": Function_shape,
+        "destination": Destination_shape,
+        "index": INDEX_BITS,   # of the output element (for GATE of the product)
+        "drop": 1,             # padding: computed, then thrown away
+        "pair": 8,             # RoPE pair within its head
+        "gate_shift": 5,
+    })
+
+
+Function_shape = unsigned(2)
+Destination_shape = unsigned(3)
+assert max(Function) < 4 and max(Destination) < 8
+
+
+def read_request() -> data.StructLayout:
+    """`beats` consecutive beats from byte `offset` of the channel image; both whole beats"""
+    return data.StructLayout({"offset": OFFSET_BITS, "beats": 16})
+
+
+def write_request(c: Config) -> data.StructLayout:
+    """one beat to write; `strobe` has one bit a byte"""
+    return data.StructLayout({"offset": OFFSET_BITS, "data": c.beat_bits, "strobe": c.lanes})
+
+
+def parameter_record() -> data.StructLayout:
+    """Requantiser of one output column or row: `sat((acc + bias) * m >> s)`. In memory a record is m, then s, then a zero byte."""
+    return data.StructLayout({"m": 16, "s": 8, "bias": signed(32)})
+
+
+def exchange_word(c: Config) -> data.StructLayout:
+    """One element of all tokens on its way to every engine."""
+    return data.StructLayout({
+        "residual": 1,                               # residual memory, else gathered activations
+        "index": 16,
+        "pods": c.pods,                              # which tokens to write
+        "data": pod_values(c, c.numerics.residual_bits),
+    })

@@ -1,0 +1,74 @@
+"""The AXI4-Lite register map: one definition for RTL, driver, C header and documentation. No Amaranth import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from .isa import Opcode
+
+
+@dataclass(frozen=True)
+class Register:
+    """a 32-bit register at byte `address`; `count` > 1 makes an array with a step of 4 bytes"""
+
+    address: int
+    access: str
+    doc: str
+    count: int = 1
+
+
+REGISTERS: dict[str, Register] = {
+    "ID": Register(0x000, "ro", "0x3155504C, 'LPU1'"),
+    "VERSION": Register(0x004, "ro", "version of the program encoding"),
+    "FINGERPRINT": Register(0x008, "ro", "configuration that this hardware was generated from"),
+    "SHAPE": Register(0x00C, "ro", "engines [7:0], lanes [15:8], pods [23:16]"),
+    "CONTROL": Register(0x010, "wo", "bit 0: start a pass; bit 1: soft reset (waits for the memory, clears a fault)"),
+    "STATUS": Register(0x014, "ro", "bit 0 busy, 1 done, 2 fault, 3 quiet (nothing in flight on any port), 4 saturated "
+                                    "(an accumulator was clipped since the last start), [15:8] fault code, [23:16] engine"),
+    "FAULT_OP": Register(0x018, "ro", "index of the op at the fault"),
+    "WATCHDOG": Register(0x01C, "rw", "cycles without progress before an engine gives up; 0 waits for ever"),
+    "PROGRAM": Register(0x020, "rw", "byte offset of the program in every channel's image"),
+    "TOKENS": Register(0x024, "rw", "tokens of the pass, 1 to pods"),
+    "BASE": Register(0x028, "rw", "keys in the cache before the pass; token t becomes key BASE + t"),
+    "FLAGS": Register(0x02C, "rw", "bit 0: run the LM head; bit 1: store logits"),
+    "WINDOW_SELECT": Register(0x030, "rw", "channel that the WINDOW registers show"),
+    "WINDOW_BASE_LOW": Register(0x034, "rw", "first byte of the channel's DMA window; image offsets count from here"),
+    "WINDOW_BASE_HIGH": Register(0x038, "rw", "its upper half"),
+    "WINDOW_LIMIT_LOW": Register(0x03C, "rw", "first byte after the window"),
+    "WINDOW_LIMIT_HIGH": Register(0x040, "rw", "its upper half"),
+    "WINDOW_LOCK": Register(0x044, "rw", "write 1: all windows stay as they are until a hardware reset"),
+    "COUNTER_SELECT": Register(0x048, "rw", "counter [7:0] of engine [15:8]"),
+    "COUNTER_LOW": Register(0x04C, "ro", "the selected counter since the last start; stands still after the pass"),
+    "COUNTER_HIGH": Register(0x050, "ro", "its upper half"),
+    "TOKEN": Register(0x100, "rw", "vocabulary index of token t", 16),
+    "POSITION": Register(0x140, "rw", "position of token t", 16),
+    "MASK": Register(0x180, "rw", "bit j: token t sees token j of this pass (bit t included)", 16),
+    "RESULT_TOKEN": Register(0x1C0, "ro", "argmax of token t's logits, the lowest index on ties", 16),
+    "RESULT_LOGIT": Register(0x200, "ro", "its logit, signed", 16),
+}
+
+
+class Counter(IntEnum):
+    """what COUNTER_SELECT chooses; cycles of an op class are at OP_CLASS + opcode"""
+
+    CYCLES = 0
+    """cycles of the pass"""
+    DATA_BEATS = 1
+    """beats read and used"""
+    PROGRAM_BEATS = 2
+    """beats of the program"""
+    WRITE_BEATS = 3
+    """beats written"""
+    STALL_MEMORY = 4
+    """cycles in which the array waited for a beat"""
+    STALL_DEPENDENCY = 5
+    """cycles in WAIT and FENCE"""
+    STALL_DRAIN = 6
+    """cycles in which a beat waited for accumulators, parameters, softmax or norm"""
+    STALL_EXCHANGE = 7
+    """cycles in which an element waited for the exchange"""
+    OP_CLASS = 16
+
+
+COUNTERS = int(Counter.OP_CLASS) + max(Opcode) + 1
