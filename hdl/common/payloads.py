@@ -70,6 +70,8 @@ def element_tag() -> data.StructLayout:
         "drop": 1,             # padding: computed, then thrown away
         "pair": 8,             # RoPE pair within its head
         "gate_shift": 5,
+        "add": 1,              # RESIDUAL: add to what is there instead of replacing it
+        "pods": 16,            # RESIDUAL, GATHER: tokens to write
     })
 
 
