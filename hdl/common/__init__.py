@@ -1,1 +1,11 @@
-"""hdl/common"""
+"""Building blocks shared by all units.
+
+| module        | says                                                                    |
+|---------------|-------------------------------------------------------------------------|
+| `payloads`    | payloads of the streams between units                                   |
+| `fixed`       | round half up, saturate: expressions, and a pipelined shifter           |
+| `tree`        | reductions with explicit width growth, one register a level if wanted   |
+| `pipeline`    | delay lines                                                             |
+| `credit_fifo` | FIFO that makes a free-running pipeline elastic                         |
+| `interpolate` | table with linear interpolation                                         |
+"""
