@@ -1,0 +1,184 @@
+"""Bench of the element functions against `sim.golden.sfu`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cocotb
+import numpy as np
+import pytest
+from lpu.hdl.config import Config, preset
+from lpu.hdl.engine.sfu import Sfu, element, table_beat
+from lpu.hdl.isa import Function
+from lpu.sim.golden import sfu as golden
+from lpu.sim.golden.tables import pack_activation_table
+from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, parameters, run_bench
+
+CONFIGS = {
+    "one": Config(lanes=8, pods=1),
+    "tiny": preset("tiny"),
+    "odd": Config(lanes=64, pods=4).replace(numerics__table_bits=4, limits__max_head_dim=48),
+}
+CORNERS = np.array([-32768, -32767, -1, 0, 1, 32766, 32767])
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_sfu(name: str) -> None:
+    config = CONFIGS[name]
+    run_bench(Sfu(config), __name__, name=f"sfu-{name}", parameters={"config": config.to_dict()})
+
+
+class Fixture:
+    """the unit with random tables in it"""
+
+    def __init__(self, dut: Any, pause: float = 0.0) -> None:
+        self.c = c = Config.from_dict(parameters()["config"])
+        self.dut = dut
+        self.bench = Bench(dut, limit=30_000)
+        self.rng = self.bench.rng
+        self.i = StreamDriver(self.bench, dut, "i", element(c))
+        self.load = StreamDriver(self.bench, dut, "i_load", table_beat(c))
+        self.o = StreamMonitor(self.bench, dut, "o", element(c), pause=pause)
+        self.pairs = c.padded_head_dim // 2
+
+    def idle(self) -> bool:
+        return int(self.dut.idle.value) == 1
+
+    async def load_tables(self, pause: float = 0.0) -> None:
+        """load a new activation table, then a RoPE row for every pod, in random order"""
+        c, rng = self.c, self.rng
+        entries = 1 << c.numerics.table_bits
+        self.table = numbers(rng, entries), numbers(rng, entries)
+        self.cos, self.sin = numbers(rng, (c.pods, self.pairs)), numbers(rng, (c.pods, self.pairs))
+        beats = self.beats(pack_activation_table(self.table), 0, 0)
+        for pod in rng.permutation(c.pods):
+            beats += self.beats(np.stack([self.cos[pod], self.sin[pod]], -1).astype("<i2").tobytes(), 1, int(pod))
+        await self.load.send(beats, pause)
+        if pause == 0:
+            self.bench.check(self.load.cycles[-1] - self.load.cycles[-len(beats)], len(beats) - 1, "cycles of a load")
+        await self.bench.until(self.idle, within=5)
+
+    def beats(self, data: bytes, rope: int, pod: int) -> list[dict[str, int]]:
+        size = self.c.lanes
+        return [{"beat": int.from_bytes(data[k:k + size], "little"), "rope": rope, "pod": pod, "first": int(k == 0)}
+                for k in range(0, len(data), size)]
+
+    def run(self, function: Function, count: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """`count` random elements (of pairs: an even number) and what the golden model makes of them"""
+        rng, pods = self.rng, self.c.pods
+        if function == Function.NONE:
+            x = rng.integers(-1 << 31, 1 << 31, (count, pods))
+            x[rng.random((count, pods)) < 0.1] = rng.choice([-1 << 31, (1 << 31) - 1])
+        else:
+            x = numbers(rng, (count, pods))
+        tags = [{"function": int(function), "destination": int(rng.integers(5)), "index": int(rng.integers(1 << 20)),
+                 "drop": int(rng.integers(2)), "pair": int(rng.integers(self.pairs)), "gate_shift": int(rng.integers(32)),
+                 "add": int(rng.integers(2)), "pods": int(rng.integers(1 << 16))}
+                for _ in range(count)]
+        if function == Function.ROPE:
+            for first, second in zip(tags[0::2], tags[1::2], strict=True):
+                second["pair"] = first["pair"]
+        items = [{"value": v.tolist(), "tag": t} for v, t in zip(x, tags, strict=True)]
+        if function == Function.GATE:
+            tags = tags[1::2]
+            y = np.array([golden.gate(a, b, self.table, t["gate_shift"]) for a, b, t in zip(x[0::2], x[1::2], tags, strict=True)])
+        elif function == Function.ROPE:
+            pair = [t["pair"] for t in tags[::2]]
+            y = golden.rope(x.T, self.cos[:, pair], self.sin[:, pair]).T
+        else:
+            y = golden.activate(x, self.table) if function == Function.ACTIVATE else x
+        return items, [{"value": v.tolist(), "tag": t} for v, t in zip(y.reshape(-1, pods), tags, strict=True)]
+
+    def mixture(self, runs: int, longest: int = 12) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """runs of random functions and lengths"""
+        items: list[dict[str, Any]] = []
+        expected: list[dict[str, Any]] = []
+        for _ in range(runs):
+            some, answers = self.run(Function(int(self.rng.integers(4))), 2 * int(self.rng.integers(1, longest // 2 + 1)))
+            items += some
+            expected += answers
+        return items, expected
+
+
+def numbers(rng: np.random.Generator, shape: Any) -> np.ndarray:
+    """signed 16 bits, one in five a corner"""
+    x = rng.integers(-32768, 32768, shape)
+    return np.where(rng.random(shape) < 0.2, rng.choice(CORNERS, shape), x)
+
+
+@cocotb.test()
+async def random_with_pauses(dut: Any) -> None:
+    f = Fixture(dut, pause=0.3)
+    await f.bench.reset()
+    await f.load_tables(pause=0.3)
+    for pause in (0.0, 0.3, 0.8):
+        items, expected = f.mixture(30)
+        f.o.expect(expected)
+        await f.i.send(items, pause)
+        await f.o.drained(within=200)
+        await f.bench.until(f.idle, within=5)
+        await f.load_tables()
+    assert f.bench.checks > 100
+
+
+@cocotb.test()
+async def full_rate(dut: Any) -> None:
+    f = Fixture(dut)
+    await f.bench.reset()
+    await f.load_tables()
+    for function in Function:
+        items, expected = f.run(function, 60)
+        f.o.expect(expected)
+        start, out = len(f.i.cycles), len(f.o.cycles)
+        await f.i.send(items)
+        await f.o.drained(within=50)
+        taken, given = np.array(f.i.cycles[start:]), np.array(f.o.cycles[out:])
+        f.bench.check(np.diff(taken), np.full(59, Sfu.interval), "interval of taking")
+        if function == Function.GATE:
+            taken = taken[1::2]
+        f.bench.check(given - taken, np.full(len(given), Sfu.latency), "latency")
+    items, expected = f.mixture(100)
+    f.o.expect(expected)
+    await f.i.send(items)
+    await f.o.drained(within=50)
+    taken = np.array(f.i.cycles[-len(items):])
+    f.bench.check(np.diff(taken), np.full(len(items) - 1, Sfu.interval), "interval over changes of function")
+    assert f.bench.checks > 200
+
+
+@cocotb.test()
+async def fills_up_and_waits(dut: Any) -> None:
+    f = Fixture(dut, pause=1.0)
+    await f.bench.reset()
+    await f.load_tables()
+    items, expected = f.mixture(40)
+    f.o.expect(expected)
+    f.i.queue(items)
+    await f.bench.cycle(100)
+    f.bench.check(f.i.idle, False, "the unit is full")
+    f.bench.check(f.idle(), False, "idle")
+    f.o.pause = 0.0
+    await f.o.drained(within=len(items) + 100)
+    await f.bench.until(f.idle, within=5)
+    assert f.bench.checks > 40
+
+
+@cocotb.test()
+async def reset_in_mid_stream(dut: Any) -> None:
+    f = Fixture(dut, pause=0.3)
+    await f.bench.reset()
+    await f.load_tables()
+    for function in Function:
+        items, expected = f.run(function, 60)
+        f.o.expect(expected)
+        f.i.queue(items, 0.1)
+        await f.bench.cycle(int(f.rng.integers(20, 50)))
+        await f.bench.reset()
+        f.bench.check(f.idle(), True, "idle after reset")
+        items, expected = f.mixture(6)
+        f.o.expect(expected)
+        await f.i.send(items, 0.1)
+        await f.o.drained(within=200)
+    await f.bench.until(f.idle, within=5)
+    await f.bench.cycle(20)
+    assert f.bench.checks > 20
