@@ -22,7 +22,7 @@ def element(c: Config) -> data.StructLayout:
 
 def table_beat(c: Config) -> data.StructLayout:
     """A memory beat for a table: the activation table of all pods, or with `rope` the RoPE row of `pod`; `first` starts a table."""
-    return data.StructLayout({"beat": c.beat_bits, "rope": 1, "pod": range(c.pods), "first": 1})
+    return data.StructLayout({"beat": c.beat_bits, "rope": 1, "pod": range(max(c.pods, 2)), "first": 1})
 
 
 class Sfu(wiring.Component):
