@@ -1,0 +1,136 @@
+"""Program fetch: reads ops ahead through the engine's own memory port and checks them."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..common.payloads import OP_BITS, OpView, read_request
+from ..config import Config
+from ..isa import MAGIC, OP_BYTES, VERSION, Fault, Opcode
+
+
+def fetched_op() -> data.StructLayout:
+    """an op with its index in the program"""
+    return data.StructLayout({"op": OP_BITS, "index": 32})
+
+
+class Fetch(wiring.Component):
+    """From `start`, reads the HEADER at offset `program`, checks it, and then streams the ops behind it, HALT included.
+
+    Beats of the program are asked for in one go once the HEADER has told their number; the reader's program FIFO bounds how far
+    that runs ahead. An op is emitted every 64/L cycles at most. A header of another version or configuration, an unknown
+    opcode, an impossible field or a HALT that is not the last op raise `fault` (sticky until reset) with the op's index; nothing is emitted from there on.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._c = config
+        super().__init__({
+            "start": In(1),
+            "program": In(32),
+            "o_request": Out(stream.Signature(read_request())),
+            "i_beat": In(stream.Signature(config.beat_bits)),
+            "o": Out(stream.Signature(fetched_op())),
+            "fault": Out(4),
+            "index": Out(32),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        c = self._c
+        beats_per_op = max(1, OP_BYTES // c.lanes)
+        ops_per_beat = max(1, c.lanes // OP_BYTES)
+        op = Signal(OP_BITS)
+        filled = Signal(range(beats_per_op + 1))
+        part = Signal(range(ops_per_beat + 1))
+        have = Signal()  # `op` is complete
+        take = Signal()  # `op` is consumed
+        request = self.o_request.payload
+
+        active = Signal()
+        with m.If(active & (~have | take) & self.i_beat.valid):
+            if ops_per_beat == 1:
+                m.d.comb += self.i_beat.ready.eq(1)
+                m.d.sync += op.eq(Cat(op, self.i_beat.payload)[-OP_BITS:])
+                m.d.sync += filled.eq(Mux(filled == beats_per_op - 1, 0, filled + 1))
+            else:
+                m.d.comb += self.i_beat.ready.eq(part == ops_per_beat - 1)
+                m.d.sync += op.eq(self.i_beat.payload.word_select(part, OP_BITS))
+                m.d.sync += part.eq(Mux(part == ops_per_beat - 1, 0, part + 1))
+        complete = Signal()
+        m.d.comb += complete.eq(active & (~have | take) & self.i_beat.valid & (filled == beats_per_op - 1))
+        with m.If(complete):
+            m.d.sync += have.eq(1)
+        with m.Elif(take):
+            m.d.sync += have.eq(0)
+
+        header = OpView(op, Opcode.HEADER)
+        gemv, attention, embed = OpView(op, Opcode.GEMV), OpView(op, Opcode.ATTENTION), OpView(op, Opcode.EMBED)
+        known = Signal()
+        with m.Switch(op[0:8]):
+            with m.Case(Opcode.GEMV):
+                m.d.comb += known.eq((gemv.planes != 0) & (gemv.planes != 3) & (gemv.kv_planes != 3)
+                                     & (gemv.length != 0) & (gemv.destination < 5) & (gemv.function < 4))
+            with m.Case(Opcode.ATTENTION):
+                m.d.comb += known.eq((attention.kv_planes != 0) & (attention.kv_planes != 3)
+                                     & (attention.head_tiles != 0) & (attention.group != 0))
+            with m.Case(Opcode.EMBED):
+                m.d.comb += known.eq((embed.planes != 0) & (embed.planes != 3) & (embed.length != 0))
+            with m.Case(Opcode.HEAD):
+                m.d.comb += known.eq(OpView(op, Opcode.HEAD).beats != 0)
+            with m.Case(Opcode.NORM):
+                m.d.comb += known.eq(OpView(op, Opcode.NORM).length != 0)
+            with m.Case(Opcode.HALT, Opcode.TABLE, Opcode.ROPE, Opcode.WAIT, Opcode.FENCE):
+                m.d.comb += known.eq(1)
+        m.d.comb += [self.o.payload.op.eq(op), self.o.payload.index.eq(self.index)]
+
+        chunk = 65535 // beats_per_op * ops_per_beat if ops_per_beat == 1 else 65534
+        ops = Signal(32)  # of the whole program
+        offset = Signal(32)
+        left = Signal(32)  # ops not yet asked for
+        with m.FSM():
+            with m.State("IDLE"):
+                with m.If(self.start):
+                    m.d.sync += [offset.eq(self.program), left.eq(ops_per_beat), self.index.eq(0),
+                                 filled.eq(0), part.eq(0), have.eq(0), active.eq(1)]
+                    m.next = "REQUEST_HEADER"
+            with m.State("REQUEST_HEADER"):
+                m.d.comb += [self.o_request.valid.eq(1), request.offset.eq(offset), request.beats.eq(beats_per_op)]
+                with m.If(self.o_request.ready):
+                    m.d.sync += offset.eq(offset + beats_per_op * c.lanes)
+                    m.next = "HEADER"
+            with m.State("HEADER"):
+                with m.If(have):
+                    with m.If((header.opcode != Opcode.HEADER) | (header.version != VERSION) | (header.magic != MAGIC)
+                              | (header.fingerprint != Const(c.fingerprint, 32)) | (header.ops < 2)):
+                        m.d.sync += self.fault.eq(Fault.VERSION)
+                        m.next = "STOPPED"
+                    with m.Else():
+                        m.d.comb += take.eq(1)
+                        m.d.sync += [left.eq(Mux(header.ops > ops_per_beat, header.ops - ops_per_beat, 0)),
+                                     ops.eq(header.ops), self.index.eq(1)]
+                        m.next = "OPS"
+            with m.State("OPS"):
+                beats = Signal(32)
+                now = Signal(32)
+                m.d.comb += now.eq(Mux(left > chunk, chunk, left))
+                m.d.comb += beats.eq(now * beats_per_op if ops_per_beat == 1
+                                     else (now + ops_per_beat - 1) >> (ops_per_beat.bit_length() - 1))
+                m.d.comb += [self.o_request.valid.eq(left != 0), request.offset.eq(offset), request.beats.eq(beats)]
+                with m.If(self.o_request.valid & self.o_request.ready):
+                    m.d.sync += [left.eq(left - now), offset.eq(offset + beats * c.lanes)]
+                with m.If(have):
+                    with m.If(~known | ((op[0:8] == Opcode.HALT) != (self.index + 1 == ops))):
+                        m.d.sync += self.fault.eq(Fault.UNKNOWN_OP)
+                        m.next = "STOPPED"
+                    with m.Else():
+                        m.d.comb += [self.o.valid.eq(1), take.eq(self.o.ready)]
+                        with m.If(self.o.ready):
+                            m.d.sync += self.index.eq(self.index + 1)
+                            with m.If(op[0:8] == Opcode.HALT):
+                                m.d.sync += active.eq(0)
+                                m.next = "IDLE"
+            with m.State("STOPPED"):
+                m.d.sync += active.eq(0)
+        return m

@@ -1,0 +1,401 @@
+"""Issue: executes the op stream by handing the beats, in order, to the units that use them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..common.payloads import OP_BITS, OpView, pass_context
+from ..config import Config
+from ..engine.operands import Operand, array_beat
+from ..engine.pods import Pods
+from ..isa import Destination, Opcode
+from .fetch import fetched_op
+from .items import ItemWalker
+
+
+def beat_with(c: Config, **fields: Any) -> data.StructLayout:
+    """a memory beat with some flags beside it"""
+    return data.StructLayout({"beat": c.beat_bits, **fields})
+
+
+class Issue(wiring.Component):
+    """Takes ops in program order and consumes one beat per cycle whenever the unit behind it can take one.
+
+    Ops overlap where nothing depends: the array goes on with the next op while earlier tiles drain. WAIT, FENCE, NORM, TABLE,
+    ROPE and HALT are the only ops that wait for units to finish. Credits: at most one undrained tile when the last beat of
+    another is sent, at most `Pods.ROW_FIFO` rows in flight. `stop` freezes everything until reset.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._c = c = config
+        super().__init__({
+            "start": In(1),
+            "stop": In(1),
+            "context": In(pass_context(c)),
+            "i_op": In(stream.Signature(fetched_op())),
+            "i_beat": In(stream.Signature(c.beat_bits)),
+            # to the units
+            "o_array": Out(stream.Signature(array_beat(c), always_ready=True)),
+            "o_key": Out(stream.Signature(data.StructLayout({
+                "key": range(c.numerics.block), "slot": 1, "first_tile": 1, "repeat": 1, "last": 1}), always_ready=True)),
+            "o_parameters": Out(stream.Signature(beat_with(c, bias=1))),
+            "o_load": Out(stream.Signature(beat_with(c, rope=1, pod=range(c.pods), first=1))),
+            "o_norm_beat": Out(stream.Signature(c.beat_bits)),
+            "o_embed_beat": Out(stream.Signature(c.beat_bits)),
+            # ops of the units: the whole op, of which each takes its fields
+            "o_epilogue": Out(stream.Signature(OP_BITS)),
+            "o_cache": Out(stream.Signature(OP_BITS)),
+            "o_osu": Out(stream.Signature(OP_BITS)),
+            "o_argmax": Out(stream.Signature(OP_BITS)),
+            "o_norm": Out(stream.Signature(OP_BITS)),
+            "o_embed": Out(stream.Signature(data.StructLayout({
+                "op": OP_BITS, "pod": range(c.pods), "record_byte": range(c.lanes)}))),
+            # credits and completion
+            "drained": In(1),       # a tile has left the array
+            "row_taken": In(1),     # a row product has left its FIFO
+            "block_ready": In(1),   # the softmax knows a block's maximum
+            "arrived": In(1),       # an exchange word came
+            "units_idle": In(1),    # nothing on the way between the array and memories, exchange or cache
+            "norm_idle": In(1),
+            "embed_idle": In(1),
+            "writes_idle": In(1),   # all writes acknowledged
+            # status
+            "fence": Out(1),
+            "halted": Out(1),
+            "waiting": Out(1),
+            "op": Out(OP_BITS),
+            "index": Out(32),
+            "stall_memory": Out(1),
+            "stall_drain": Out(1),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        c = self._c
+        log_lanes = (c.lanes - 1).bit_length()
+        op = self.op
+        go = Signal()
+        m.d.comb += go.eq(~self.stop)
+        beat_valid = Signal()
+        m.d.comb += beat_valid.eq(self.i_beat.valid & go)
+        incoming = self.i_op.payload
+
+        rope, embed = OpView(op, Opcode.ROPE), OpView(op, Opcode.EMBED)
+        gemv, attention = OpView(op, Opcode.GEMV), OpView(op, Opcode.ATTENTION)
+        head, wait, norm = OpView(op, Opcode.HEAD), OpView(op, Opcode.WAIT), OpView(op, Opcode.NORM)
+
+        for unit in (self.o_epilogue, self.o_cache, self.o_osu, self.o_argmax, self.o_norm):
+            m.d.comb += unit.payload.eq(op)
+        for unit in (self.o_norm_beat, self.o_embed_beat):
+            m.d.comb += unit.payload.eq(self.i_beat.payload)
+        m.d.comb += [self.o_parameters.payload.beat.eq(self.i_beat.payload), self.o_load.payload.beat.eq(self.i_beat.payload)]
+
+        # credits
+        tile_open, launch_tile = Signal(), Signal()
+        rows, launch_row = Signal(range(Pods.ROW_FIFO + 1)), Signal()
+        blocks, use_block = Signal(4), Signal()
+        m.d.sync += [
+            tile_open.eq((tile_open & ~self.drained) | launch_tile),
+            rows.eq(rows + launch_row - self.row_taken),
+            blocks.eq(blocks + self.block_ready - use_block),
+        ]
+        arrivals, used = Signal(32), Signal(32)
+        use_arrivals = Signal()
+        m.d.sync += arrivals.eq(arrivals + self.arrived - Mux(use_arrivals, used, 0))
+
+        # one beat into the array
+        array = self.o_array.payload
+        launch = Signal()
+        want = Signal()     # the current state has a beat for the array
+        last = Signal()
+        is_row = Signal()
+        allowed = Signal()
+        m.d.comb += [
+            array.beat.eq(self.i_beat.payload),
+            allowed.eq(~last | Mux(is_row, rows != Pods.ROW_FIFO, ~tile_open)),
+            launch.eq(want & beat_valid & allowed),
+            self.o_array.valid.eq(launch),
+            array.last.eq(last),
+            launch_tile.eq(launch & last & ~is_row),
+            launch_row.eq(launch & last & is_row),
+        ]
+        consume = Signal()  # a beat for another unit
+        starve = Signal()   # … which it wants
+        m.d.comb += [
+            self.i_beat.ready.eq(launch | consume),
+            self.stall_memory.eq((want | starve) & ~self.i_beat.valid),
+            self.stall_drain.eq((want & self.i_beat.valid & ~allowed) | (starve & self.i_beat.valid & ~consume)),
+        ]
+
+        def pass_beat(unit: Any) -> Value:
+            """offer the beat to `unit`; the transfer"""
+            m.d.comb += [unit.valid.eq(beat_valid), consume.eq(beat_valid & unit.ready), starve.eq(1)]
+            return consume
+
+        count = Signal(18)     # beats of the current run
+        tile = Signal(32)
+        plane = Signal()
+        column = Signal(16)    # key within the block, or row within the group
+        part = Signal(16)      # beat within a row
+        token = Signal(range(c.pods + 1))
+        pod = token[:max(1, (c.pods - 1).bit_length())]
+        row = Signal(32)
+        m.d.sync += row.eq(Mux(embed.by_position, self.context.position[pod], self.context.token[pod]) - embed.first)
+        query_row = Signal(16)
+        value_tile = Signal(8)
+        m.submodules.walker = walker = ItemWalker(c)
+        item = walker.o.payload
+        m.d.comb += [
+            walker.heads.eq(attention.heads), walker.group.eq(attention.group), walker.stride.eq(0),
+            walker.keys.eq(self.context.base + self.context.tokens),
+        ]
+        self_key = self.o_key.payload
+        m.d.sync += used.eq(wait.count * Mux(wait.per_token, self.context.tokens, 1))
+        m.d.comb += [self.o_embed.payload.op.eq(op), self.o_embed.payload.pod.eq(pod),
+                     self.o_embed.payload.record_byte.eq((row[:log_lanes] << 2)[:log_lanes])]
+
+        def dispatch(units: list[tuple[Any, Any]], following: str) -> None:
+            """hand the op once to each (unit, wanted) that wants it, then go on"""
+            sent = Signal(len(units), name=f"sent_{following.lower()}")
+            taken = Signal(len(units), name=f"taken_{following.lower()}")
+            for i, (unit, wanted) in enumerate(units):
+                m.d.comb += [unit.valid.eq(go & wanted & ~sent[i]),
+                             taken[i].eq(sent[i] | ~wanted | (unit.valid & unit.ready))]
+            m.d.sync += sent.eq(taken & ~taken.all().replicate(len(units)))
+            with m.If(go & taken.all()):
+                m.next = following
+
+        two_planes = Signal()  # of the stream being consumed
+        last_plane = Signal()
+        m.d.comb += last_plane.eq(plane == two_planes)
+        m.d.comb += [array.unsigned.eq(two_planes & ~plane), array.high.eq(plane)]
+
+        with m.FSM():
+            with m.State("HALTED"):
+                m.d.comb += self.halted.eq(1)
+                with m.If(self.start):
+                    m.d.sync += arrivals.eq(0)
+                    m.next = "NEXT"
+            with m.State("NEXT"):
+                m.d.comb += self.i_op.ready.eq(go)
+                with m.If(self.i_op.ready & self.i_op.valid):
+                    m.d.sync += [op.eq(incoming.op), self.index.eq(incoming.index), count.eq(0), tile.eq(0), plane.eq(0),
+                                 column.eq(0), part.eq(0), token.eq(0)]
+                    with m.Switch(incoming.op[0:8]):
+                        for opcode in (Opcode.HALT, Opcode.TABLE, Opcode.ROPE, Opcode.EMBED, Opcode.NORM, Opcode.GEMV,
+                                       Opcode.ATTENTION, Opcode.WAIT, Opcode.FENCE):
+                            with m.Case(opcode):
+                                m.next = opcode.name
+                        with m.Case(Opcode.HEAD):
+                            with m.If(self.context.head):
+                                m.next = "HEAD"
+
+            with m.State("HALT"):
+                m.d.comb += self.waiting.eq(1)
+                with m.If(go & self.units_idle & self.writes_idle):
+                    m.next = "HALTED"
+            with m.State("WAIT"):
+                m.d.comb += self.waiting.eq(1)
+                m.next = "WAITING"
+            with m.State("WAITING"):
+                m.d.comb += self.waiting.eq(1)
+                with m.If(go & self.units_idle & (arrivals >= used)):
+                    m.d.comb += use_arrivals.eq(1)
+                    m.next = "NEXT"
+            with m.State("FENCE"):
+                m.d.comb += self.waiting.eq(1)
+                with m.If(go & self.units_idle & self.writes_idle):
+                    m.d.comb += self.fence.eq(1)
+                    m.next = "NEXT"
+
+            # -- tables --------------------------------------------------------------------------------------
+            with m.State("TABLE"):
+                m.d.comb += self.waiting.eq(1)
+                with m.If(self.units_idle):
+                    m.next = "TABLE_BEATS"
+            with m.State("TABLE_BEATS"):
+                m.d.comb += self.o_load.payload.first.eq(count == 0)
+                with m.If(pass_beat(self.o_load)):
+                    m.d.sync += count.eq(count + 1)
+                    with m.If(count == (4 << c.numerics.table_bits) // c.lanes - 1):
+                        m.next = "LOADED"
+            with m.State("ROPE"):
+                m.d.comb += self.waiting.eq(1)
+                with m.If(self.units_idle):
+                    m.next = "ROPE_BEATS"
+            with m.State("ROPE_BEATS"):
+                m.d.comb += [self.o_load.payload.first.eq(count == 0), self.o_load.payload.rope.eq(1),
+                             self.o_load.payload.pod.eq(pod)]
+                with m.If(pass_beat(self.o_load)):
+                    m.d.sync += count.eq(count + 1)
+                    with m.If(count + 1 == ((rope.pairs << 2) + (c.lanes - 1)) >> log_lanes):
+                        m.d.sync += [count.eq(0), token.eq(token + 1)]
+                        with m.If(token + 1 == self.context.tokens):
+                            m.next = "LOADED"
+            with m.State("LOADED"):  # the table unit may still be writing
+                with m.If(self.units_idle):
+                    m.next = "NEXT"
+
+            # -- embedding -----------------------------------------------------------------------------------
+            with m.State("EMBED"):  # `row` settles
+                m.next = "EMBED_ROW"
+            with m.State("EMBED_ROW"):
+                with m.If(row >= embed.rows):
+                    m.next = "EMBED_NEXT"
+                with m.Elif(go):
+                    m.d.comb += self.o_embed.valid.eq(1)
+                    with m.If(self.o_embed.ready):
+                        m.next = "EMBED_BEATS"
+            with m.State("EMBED_BEATS"):
+                with m.If(pass_beat(self.o_embed_beat)):
+                    m.d.sync += count.eq(count + 1)
+                    with m.If(count == embed.beats):  # the record's beat included
+                        m.next = "EMBED_NEXT"
+            with m.State("EMBED_NEXT"):
+                m.d.sync += [token.eq(token + 1), count.eq(0)]
+                m.next = "EMBED"
+                with m.If(token + 1 == self.context.tokens):
+                    m.next = "EMBED_DONE"
+            with m.State("EMBED_DONE"):
+                with m.If(self.embed_idle):
+                    m.next = "NEXT"
+
+            # -- norm ----------------------------------------------------------------------------------------
+            with m.State("NORM"):
+                m.d.comb += self.o_norm.valid.eq(go)
+                with m.If(self.o_norm.ready & go):
+                    m.next = "NORM_BEATS"
+            with m.State("NORM_BEATS"):
+                with m.If(pass_beat(self.o_norm_beat)):
+                    m.d.sync += count.eq(count + 1)
+                    with m.If(count + 1 == ((norm.length << 2) + (c.lanes - 1)) >> log_lanes):
+                        m.next = "NORM_DONE"
+            with m.State("NORM_DONE"):
+                with m.If(self.norm_idle):
+                    m.next = "NEXT"
+
+            # -- GEMV ----------------------------------------------------------------------------------------
+            with m.State("GEMV"):
+                to_cache = (gemv.destination == Destination.KEY) | (gemv.destination == Destination.VALUE)
+                with m.If(gemv.tiles == 0):
+                    m.next = "NEXT"
+                with m.Else():
+                    dispatch([(self.o_epilogue, Const(1)), (self.o_cache, to_cache)], "GEMV_PARAMETERS")
+            with m.State("GEMV_PARAMETERS"):
+                m.d.comb += self.o_parameters.payload.bias.eq(gemv.bias)
+                with m.If(pass_beat(self.o_parameters)):
+                    m.d.sync += count.eq(count + 1)
+                    with m.If(count == Mux(gemv.bias, 7, 3)):
+                        m.d.sync += count.eq(0)
+                        m.next = "GEMV_DATA"
+            with m.State("GEMV_DATA"):
+                m.d.comb += [
+                    want.eq(1), two_planes.eq(gemv.planes == 2),
+                    array.operand.eq(Mux(gemv.source, Operand.GATHER, Operand.NORMED)), array.address.eq(gemv.operand + count),
+                    array.first.eq((count == 0) & ~plane), last.eq((count + 1 == gemv.length) & last_plane),
+                    array.shift.eq(Mux(two_planes, 8, 0)),
+                ]
+                with m.If(launch):
+                    m.d.sync += plane.eq(plane ^ two_planes)
+                    with m.If(last_plane):
+                        m.d.sync += count.eq(count + 1)
+                    with m.If(last):
+                        m.d.sync += [count.eq(0), plane.eq(0), tile.eq(tile + 1)]
+                        m.next = "GEMV_PARAMETERS"
+                        with m.If(tile + 1 == gemv.tiles):
+                            m.next = "NEXT"
+
+            # -- attention -----------------------------------------------------------------------------------
+            with m.State("ATTENTION"):
+                m.d.sync += query_row.eq(attention.operand)
+                m.d.comb += walker.start.eq(1)
+                busy = attention.heads != 0
+                dispatch([(self.o_epilogue, busy), (self.o_osu, busy)], "ATTENTION_ITEM")
+            with m.State("ATTENTION_ITEM"):
+                m.d.sync += [column.eq(0), part.eq(0), value_tile.eq(0), count.eq(0)]
+                with m.If(~walker.busy):
+                    m.next = "NEXT"
+                with m.Elif(~item.value):
+                    m.next = "KEYS"
+                with m.Elif((blocks != 0) & go):
+                    m.d.comb += use_block.eq(1)
+                    m.next = "VALUES"
+                    with m.If(item.last_block):
+                        m.next = "RECORDS"
+                with m.Else():
+                    m.d.comb += self.stall_drain.eq(1)
+            with m.State("KEYS"):
+                m.d.comb += [
+                    want.eq(1), is_row.eq(1), two_planes.eq(attention.kv_planes == 2),
+                    array.operand.eq(Operand.VECTOR), array.address.eq(query_row + part),
+                    array.first.eq((part == 0) & ~plane), last.eq((part + 1 == attention.head_tiles) & last_plane),
+                    array.shift.eq(Mux(two_planes, 8, 0)),
+                ]
+                with m.If(launch):
+                    m.d.sync += plane.eq(plane ^ two_planes)
+                    with m.If(last_plane):
+                        m.d.sync += part.eq(part + 1)
+                    with m.If(last):
+                        m.d.sync += [part.eq(0), column.eq(column + 1)]
+                        with m.If(column + 1 == item.keys):
+                            with m.If(item.last_block):
+                                m.d.sync += query_row.eq(query_row + attention.head_tiles)
+                            m.d.comb += walker.o.ready.eq(1)
+                            m.next = "ATTENTION_ITEM"
+            with m.State("RECORDS"):
+                with m.If(pass_beat(self.o_parameters)):
+                    m.d.sync += count.eq(count + 1)
+                    with m.If(count == 3):
+                        m.d.sync += count.eq(0)
+                        m.next = "VALUES"
+            with m.State("VALUES"):
+                m.d.comb += [
+                    want.eq(1), two_planes.eq(attention.kv_planes == 2), array.operand.eq(Operand.PROBABILITY),
+                    array.tag.eq(1), array.first.eq((column == 0) & ~plane), last.eq((column + 1 == item.keys) & last_plane),
+                    array.shift.eq(Mux(two_planes, 8 + c.numerics.value_shift, c.numerics.value_shift)),
+                    self.o_key.valid.eq(launch), self_key.key.eq(column), self_key.slot.eq(item.slot),
+                    self_key.first_tile.eq(value_tile == 0), self_key.repeat.eq(plane), self_key.last.eq(last),
+                ]
+                with m.If(launch):
+                    m.d.sync += plane.eq(plane ^ two_planes)
+                    with m.If(last_plane):
+                        m.d.sync += column.eq(column + 1)
+                    with m.If(last):
+                        m.d.sync += [column.eq(0), value_tile.eq(value_tile + 1)]
+                        with m.If(item.last_block):
+                            m.next = "RECORDS"
+                        with m.If(value_tile + 1 == attention.head_tiles):
+                            m.d.comb += walker.o.ready.eq(1)
+                            m.next = "ATTENTION_ITEM"
+
+            # -- LM head -------------------------------------------------------------------------------------
+            with m.State("HEAD"):
+                with m.If(head.groups == 0):
+                    m.next = "NEXT"
+                with m.Else():
+                    dispatch([(self.o_argmax, Const(1))], "HEAD_RECORDS")
+            with m.State("HEAD_RECORDS"):
+                with m.If(pass_beat(self.o_parameters)):
+                    m.d.sync += count.eq(count + 1)
+                    with m.If(count == 3):
+                        m.d.sync += [count.eq(0), column.eq(0)]
+                        m.next = "HEAD_ROWS"
+            with m.State("HEAD_ROWS"):
+                m.d.comb += [
+                    want.eq(1), is_row.eq(1), array.operand.eq(Operand.VECTOR), array.address.eq(head.operand + part),
+                    array.first.eq(part == 0), last.eq(part + 1 == head.beats),
+                ]
+                with m.If(launch):
+                    m.d.sync += part.eq(part + 1)
+                    with m.If(last):
+                        m.d.sync += [part.eq(0), column.eq(column + 1)]
+                        with m.If(column == c.lanes - 1):
+                            m.d.sync += tile.eq(tile + 1)
+                            m.next = "HEAD_RECORDS"
+                            with m.If(tile + 1 == head.groups):
+                                m.next = "NEXT"
+        return m

@@ -1,0 +1,312 @@
+"""One engine: memory port, sequencing, the multiplier array and the units behind it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from ..common.payloads import OP_BITS, OpView, exchange_word, pass_context, pod_values
+from ..config import Config
+from ..control.address import AddressGenerator
+from ..control.counters import COUNTER_BITS, Counters
+from ..control.fetch import Fetch, fetched_op
+from ..control.issue import Issue
+from ..control.supervisor import engine_status
+from ..isa import Fault, Opcode
+from ..memory.axi import axi4_signature, connect_flat, dma_window
+from ..memory.reader import Reader
+from ..memory.writer import Writer
+from ..registers import Counter
+from .argmax import Argmax, head_result
+from .cache import CachePacker
+from .embed import Embed
+from .epilogue import Epilogue
+from .lane_buffer import LaneBuffer
+from .norm import Norm
+from .operands import OperandFetch
+from .osu import Osu
+from .parameters import ParameterBank
+from .pods import Pods
+from .requantise import Requantiser
+from .router import Router
+from .sfu import Sfu
+from .sources import Kind, Sources, requantiser_tag
+
+OP_QUEUE = 8
+"""ops between fetch and each of the two walkers: how many ops the reader may be ahead"""
+
+
+def handshake(m: Module, source: Any, sink: Any, condition: Any = 1) -> None:
+    """valid and ready of two streams with payloads of their own, while `condition`"""
+    m.d.comb += [sink.valid.eq(source.valid & condition), source.ready.eq(sink.ready & condition)]
+
+
+class Engine(wiring.Component):
+    """Executes its program from `start` to HALT. Everything it shares with others passes over `o_exchange` and `i_exchange`.
+
+    After a fault, or when `stop` is given, it starts nothing new; a reset makes it ready again once `status.quiet`.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._c = c = config
+        super().__init__({
+            "context": In(pass_context(c)),
+            "window": In(dma_window(c)),
+            "start": In(1),
+            "stop": In(1),
+            "axi": Out(axi4_signature(c)),
+            "o_exchange": Out(stream.Signature(exchange_word(c))),
+            "i_exchange": In(stream.Signature(exchange_word(c), always_ready=True)),
+            "o_result": Out(stream.Signature(head_result(c))),
+            "status": Out(engine_status()),
+            "counter_index": In(8),
+            "counter_value": Out(COUNTER_BITS),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        c = self._c
+        sub = m.submodules
+        sub.reader = reader = Reader(c)
+        sub.writer = writer = Writer(c)
+        sub.fetch = fetch = Fetch(c)
+        sub.address = address = AddressGenerator(c)
+        sub.issue = issue = Issue(c)
+        sub.operands = operands = OperandFetch(c)
+        sub.pods = pods = Pods(c)
+        sub.parameters = parameters = ParameterBank(c)
+        sub.epilogue = epilogue = Epilogue(c)
+        sub.sources = sources = Sources(c)
+        sub.requantiser = requantiser = Requantiser(c, requantiser_tag())
+        sub.sfu = sfu = Sfu(c)
+        sub.router = router = Router(c)
+        sub.osu = osu = Osu(c)
+        sub.norm = norm = Norm(c)
+        sub.embed = embed = Embed(c)
+        sub.argmax = argmax = Argmax(c)
+        sub.cache = cache = CachePacker(c)
+        sub.counters = counters = Counters()
+
+        for unit in (address, issue, epilogue, osu, cache):
+            m.d.comb += unit.context.eq(self.context)
+
+        # -- memory port ---------------------------------------------------------------------------------------------
+        connect_flat(m, self.axi, "", reader.axi)
+        connect_flat(m, self.axi, "", writer.axi)
+        for port in (reader, writer):
+            m.d.comb += [port.window_base.eq(self.window.base), port.window_limit.eq(self.window.limit),
+                         port.stop.eq(self.stop)]
+        wiring.connect(m, fetch.o_request, reader.i_program)
+        wiring.connect(m, reader.o_program, fetch.i_beat)
+        wiring.connect(m, address.o, reader.i_data)
+        wiring.connect(m, reader.o_data, issue.i_beat)
+
+        # -- ops to both walkers -------------------------------------------------------------------------------------
+        m.d.comb += [fetch.start.eq(self.start), fetch.program.eq(self.context.program),
+                     issue.start.eq(self.start), issue.stop.eq(self.stop)]
+        sub.issue_ops = issue_ops = fifo.SyncFIFOBuffered(width=fetched_op().size, depth=OP_QUEUE)
+        sub.address_ops = address_ops = fifo.SyncFIFOBuffered(width=OP_BITS, depth=OP_QUEUE)
+        both = issue_ops.w_rdy & address_ops.w_rdy
+        m.d.comb += [
+            fetch.o.ready.eq(both),
+            issue_ops.w_data.eq(fetch.o.payload), issue_ops.w_en.eq(fetch.o.valid & both),
+            address_ops.w_data.eq(fetch.o.payload.op), address_ops.w_en.eq(fetch.o.valid & both),
+        ]
+        wiring.connect(m, issue_ops.r_stream, issue.i_op)
+        wiring.connect(m, address_ops.r_stream, address.i_op)
+        m.d.comb += address.fence.eq(issue.fence)
+
+        # -- activation memories -------------------------------------------------------------------------------------
+        bits = c.numerics.residual_bits
+        sub.residual = residual = Memory(shape=data.ArrayLayout(bits, c.pods), depth=c.limits.max_hidden, init=[])
+        sub.gather = gather = Memory(shape=data.ArrayLayout(16, c.pods), depth=c.gather_depth, init=[])
+        sub.normed = normed = Memory(shape=data.ArrayLayout(16, c.pods), depth=c.limits.max_hidden, init=[])
+        sub.vector = vector = LaneBuffer(c, c.limits.vector_rows)
+        residual_write, residual_read = residual.write_port(granularity=1), residual.read_port()
+        gather_write, gather_read = gather.write_port(granularity=1), gather.read_port()
+        normed_write, normed_read = normed.write_port(), normed.read_port()
+
+        word = self.i_exchange.payload
+        pods_mask = Mux(self.i_exchange.valid, word.pods, 0)
+        m.d.comb += [
+            residual_write.addr.eq(word.index), residual_write.en.eq(Mux(word.residual, pods_mask, 0)),
+            gather_write.addr.eq(word.index), gather_write.en.eq(Mux(word.residual, 0, pods_mask)),
+            issue.arrived.eq(self.i_exchange.valid),
+            residual_read.addr.eq(Mux(norm.idle, router.residual_address, norm.read_address)),
+            residual_read.en.eq(1),
+            norm.read_data.eq(residual_read.data), router.residual.eq(residual_read.data),
+        ]
+        for p in range(c.pods):
+            m.d.comb += [residual_write.data[p].eq(word.data[p]), gather_write.data[p].eq(word.data[p])]
+
+        # -- the array and its operands ------------------------------------------------------------------------------
+        wiring.connect(m, issue.o_array, operands.i)
+        wiring.connect(m, operands.o, pods.i)
+        m.d.comb += [
+            gather_read.addr.eq(operands.address), gather_read.en.eq(1), operands.gather.eq(gather_read.data),
+            normed_read.addr.eq(operands.address), normed_read.en.eq(1), operands.normed.eq(normed_read.data),
+            vector.read_row.eq(operands.address), operands.vector.eq(vector.read_data),
+            operands.probability.eq(osu.o_probability.payload),
+        ]
+        wiring.connect(m, issue.o_key, osu.i_key)
+        wiring.connect(m, issue.o_parameters, parameters.i)
+        drain = pods.o_drain
+        is_value = drain.payload.tag
+        m.d.comb += [
+            epilogue.i_drain.valid.eq(drain.valid & ~is_value), epilogue.i_drain.payload.eq(drain.payload.acc),
+            osu.i_sum.valid.eq(drain.valid & is_value), osu.i_sum.payload.acc.eq(drain.payload.acc),
+            osu.i_sum.payload.lane.eq(drain.payload.lane), osu.i_sum.payload.last.eq(drain.payload.last),
+            drain.ready.eq(Mux(is_value, osu.i_sum.ready, epilogue.i_drain.ready)),
+            issue.drained.eq(drain.valid & drain.ready & drain.payload.last),
+            issue.row_taken.eq(pods.o_row.valid & pods.o_row.ready),
+            issue.block_ready.eq(osu.blocks_ready),
+        ]
+
+        # -- requantiser and what follows ----------------------------------------------------------------------------
+        handshake(m, osu.o, epilogue.i_merged)
+        m.d.comb += epilogue.i_merged.payload.eq(osu.o.payload.acc)
+        is_head = issue.op[0:8] == Opcode.HEAD
+        m.d.comb += [
+            epilogue.i_record.payload.eq(parameters.o.payload), sources.i_record.payload.eq(parameters.o.payload),
+            epilogue.i_record.valid.eq(parameters.o.valid & ~is_head), sources.i_record.valid.eq(parameters.o.valid & is_head),
+            parameters.o.ready.eq(Mux(is_head, sources.i_record.ready, epilogue.i_record.ready)),
+        ]
+        wiring.connect(m, epilogue.o, sources.i_sum)
+        wiring.connect(m, pods.o_row, sources.i_row)
+        wiring.connect(m, embed.o, sources.i_embed)
+        wiring.connect(m, sources.o, requantiser.i)
+        m.d.comb += sources.op.eq(issue.op)
+
+        result = requantiser.o
+        kind = result.payload.tag.kind
+        m.d.comb += [
+            sfu.i.valid.eq(result.valid & (kind == Kind.ELEMENT)), sfu.i.payload.value.eq(result.payload.value),
+            sfu.i.payload.tag.eq(result.payload.tag.element),
+            osu.i_score.valid.eq(result.valid & (kind == Kind.SCORE)),
+            argmax.i.valid.eq(result.valid & (kind == Kind.LOGIT)), argmax.i.payload.eq(result.payload.value),
+            result.ready.eq(Mux(kind == Kind.ELEMENT, sfu.i.ready, Mux(kind == Kind.SCORE, osu.i_score.ready, argmax.i.ready))),
+        ]
+        for p in range(c.pods):
+            m.d.comb += osu.i_score.payload[p].eq(result.payload.value[p])
+        wiring.connect(m, issue.o_load, sfu.i_load)
+        wiring.connect(m, sfu.o, router.i)
+        wiring.connect(m, router.o_exchange, wiring.flipped(self.o_exchange))
+
+        on_the_way = Signal(6)  # inside the requantiser
+        m.d.sync += on_the_way.eq(on_the_way + (requantiser.i.valid & requantiser.i.ready) - (result.valid & result.ready))
+
+        # -- memories written by the units ---------------------------------------------------------------------------
+        to_vector = norm.o.payload.to_vector
+        log_lanes = (c.lanes - 1).bit_length()
+        m.d.comb += [
+            norm.o.ready.eq(1),
+            normed_write.addr.eq(norm.o.payload.index), normed_write.en.eq(norm.o.valid & ~to_vector),
+            normed_write.data.eq(norm.o.payload.data),
+        ]
+        with m.If(norm.o.valid & to_vector):
+            m.d.comb += [
+                vector.write.valid.eq(1), vector.write.payload.row.eq(norm.o.payload.index >> log_lanes),
+                vector.write.payload.lane.eq(norm.o.payload.index), vector.write.payload.data.eq(norm.o.payload.data),
+            ]
+        with m.Else():
+            m.d.comb += [
+                vector.write.valid.eq(router.o_vector.valid), vector.write.payload.row.eq(router.o_vector.payload.row),
+                vector.write.payload.lane.eq(router.o_vector.payload.lane),
+                vector.write.payload.data.eq(router.o_vector.payload.data),
+            ]
+        handshake(m, router.o_cache, cache.i)
+        m.d.comb += cache.i.payload.data.eq(router.o_cache.payload.data)
+
+        # -- ops of the units ----------------------------------------------------------------------------------------
+        wiring.connect(m, issue.o_epilogue, epilogue.i_op)
+        self._ops(m, issue, osu, norm, embed, argmax, cache)
+        wiring.connect(m, issue.o_norm_beat, norm.i_beat)
+        wiring.connect(m, issue.o_embed_beat, embed.i_beat)
+
+        # -- writes: the cache and the logits never at once ----------------------------------------------------------
+        m.d.comb += [
+            argmax.tokens.eq(self.context.tokens), argmax.store.eq(self.context.logits),
+            writer.i.valid.eq(cache.o.valid | argmax.o_write.valid),
+            writer.i.payload.eq(Mux(cache.o.valid, cache.o.payload, argmax.o_write.payload)),
+            cache.o.ready.eq(writer.i.ready), argmax.o_write.ready.eq(writer.i.ready & ~cache.o.valid),
+        ]
+        wiring.connect(m, argmax.o, wiring.flipped(self.o_result))
+
+        # -- status ----------------------------------------------------------------------------------------------------
+        m.d.comb += [
+            issue.units_idle.eq(epilogue.idle & (on_the_way == 0) & sfu.idle & router.idle & osu.idle & cache.idle
+                                & argmax.idle & embed.idle & ~pods.o_row.valid & self._cache_ops_empty),
+            issue.norm_idle.eq(norm.idle), issue.embed_idle.eq(embed.idle), issue.writes_idle.eq(writer.idle),
+        ]
+        status = self.status
+        starved = issue.stall_memory | (~issue_ops.r_rdy & ~issue.halted & ~issue.waiting)
+        m.d.sync += [
+            status.halted.eq(issue.halted & ~self.start), status.waiting.eq(issue.waiting),
+            status.quiet.eq(reader.idle & writer.idle),
+            status.progress.eq((issue.i_beat.valid & issue.i_beat.ready) | self.i_exchange.valid
+                               | (issue.i_op.valid & issue.i_op.ready)),
+            status.saturated.eq(pods.saturated),
+        ]
+        with m.If(status.fault == Fault.NONE):
+            m.d.sync += status.op.eq(issue.index)
+            with m.If(fetch.fault != 0):
+                m.d.sync += [status.fault.eq(fetch.fault), status.op.eq(fetch.index)]
+            with m.Elif(writer.fault != 0):
+                m.d.sync += status.fault.eq(writer.fault)
+            with m.Elif((reader.fault != 0) & starved & ~self.start):
+                m.d.sync += status.fault.eq(reader.fault)
+        events = counters.events
+        m.d.comb += [
+            counters.clear.eq(self.start), counters.run.eq(~issue.halted & ~self.stop), counters.opcode.eq(issue.op[0:8]),
+            counters.index.eq(self.counter_index), self.counter_value.eq(counters.value),
+            events[Counter.CYCLES].eq(1),
+            events[Counter.DATA_BEATS].eq(issue.i_beat.valid & issue.i_beat.ready),
+            events[Counter.PROGRAM_BEATS].eq(reader.program_beat),
+            events[Counter.WRITE_BEATS].eq(writer.beat),
+            events[Counter.STALL_MEMORY].eq(issue.stall_memory),
+            events[Counter.STALL_DEPENDENCY].eq(issue.waiting),
+            events[Counter.STALL_DRAIN].eq(issue.stall_drain),
+            events[Counter.STALL_EXCHANGE].eq(router.stalled),
+        ]
+        return m
+
+    def _ops(self, m: Module, issue: Issue, osu: Osu, norm: Norm, embed: Embed, argmax: Argmax, cache: CachePacker) -> None:
+        """each unit's fields of the op that issue hands out"""
+        attention = OpView(issue.o_osu.payload, Opcode.ATTENTION)
+        handshake(m, issue.o_osu, osu.i_op)
+        m.d.comb += [osu.i_op.payload.heads.eq(attention.heads), osu.i_op.payload.head_tiles.eq(attention.head_tiles)]
+
+        n = OpView(issue.o_norm.payload, Opcode.NORM)
+        handshake(m, issue.o_norm, norm.i_op)
+        op = norm.i_op.payload
+        m.d.comb += [op.centred.eq(n.centred), op.to_vector.eq(n.to_vector), op.length.eq(n.length), op.shift.eq(n.shift),
+                     op.eps.eq(n.eps_low | (n.eps_high << 32))]
+
+        row = OpView(issue.o_embed.payload.op, Opcode.EMBED)
+        handshake(m, issue.o_embed, embed.i_op)
+        op = embed.i_op.payload
+        m.d.comb += [op.length.eq(row.length), op.planes.eq(row.planes), op.pod.eq(issue.o_embed.payload.pod),
+                     op.shift.eq(row.shift), op.record_byte.eq(issue.o_embed.payload.record_byte)]
+
+        head = OpView(issue.o_argmax.payload, Opcode.HEAD)
+        handshake(m, issue.o_argmax, argmax.i_op)
+        op = argmax.i_op.payload
+        log_lanes = (self._c.lanes - 1).bit_length()
+        m.d.comb += [op.first.eq(head.first), op.rows.eq(head.groups << log_lanes), op.limit.eq(head.limit),
+                     op.logits.eq(head.logits), op.stride.eq(head.logits_stride)]
+
+        # keys and values of one layer overlap: the packer's next op waits in a queue
+        m.submodules.cache_ops = cache_ops = fifo.SyncFIFO(width=OP_BITS, depth=2)
+        m.d.comb += [cache_ops.w_data.eq(issue.o_cache.payload), cache_ops.w_en.eq(issue.o_cache.valid),
+                     issue.o_cache.ready.eq(cache_ops.w_rdy)]
+        gemv = OpView(cache_ops.r_data, Opcode.GEMV)
+        handshake(m, cache_ops.r_stream, cache.i_op)
+        op = cache.i_op.payload
+        m.d.comb += [op.value.eq(gemv.destination == Destination.VALUE), op.address.eq(gemv.kv_address),
+                     op.stride.eq(gemv.kv_stride), op.head_tiles.eq(gemv.head_tiles), op.tiles.eq(gemv.tiles),
+                     op.planes.eq(gemv.kv_planes)]
+        self._cache_ops_empty = ~cache_ops.r_rdy

@@ -1,0 +1,91 @@
+"""The top: control registers, supervisor, exchange and N engines."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Module, ResetSignal, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import Out
+
+from .common.instance import instantiate
+from .common.payloads import exchange_word
+from .config import Config
+from .control.exchange import Exchange
+from .control.registers import ControlRegisters
+from .control.results import ResultMerge
+from .control.supervisor import Supervisor
+from .engine.engine import Engine
+from .memory.axi import axi4_lite_signature, axi4_signature, connect_flat, flat_members
+
+ENGINE_MODULE = "lpu_engine"
+"""name of the Verilog module that `Engine` is emitted as"""
+
+
+class Lpu(wiring.Component):
+    """Module `lpu`. Ports: `s_axil_*` (AXI4-Lite slave), `m_axi00_*` … (one AXI4 master per engine).
+
+    Engines are instances of `lpu_engine`, emitted once from `Engine` by `hdl.emit`. With `debug`, every word on the exchange can be seen
+    at `debug_exchange_valid` and `debug_exchange_word`.
+    """
+
+    def __init__(self, config: Config, *, debug: bool = False) -> None:
+        self._c = c = config
+        self._debug = debug
+        members = dict(flat_members("s_axil", axi4_lite_signature().flip()))
+        for e in range(c.engines):
+            members |= flat_members(f"m_axi{e:02d}", axi4_signature(c))
+        if debug:
+            members |= {"debug_exchange_valid": Out(1), "debug_exchange_word": Out(exchange_word(c).size)}
+        super().__init__(members)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        c = self._c
+        m.submodules.registers = registers = ControlRegisters(c)
+        m.submodules.supervisor = supervisor = Supervisor(c)
+        connect_flat(m, self, "s_axil", registers.axi)
+
+        engine_reset, exchange_reset = Signal(init=1), Signal(init=1)
+        m.d.sync += [engine_reset.eq(supervisor.engine_reset), exchange_reset.eq(supervisor.engine_reset)]
+        m.submodules.exchange = exchange = _resettable(Exchange(c), exchange_reset)
+        m.submodules.results = results = _resettable(ResultMerge(c), exchange_reset)
+
+        context, window = Signal.like(registers.context), Signal.like(registers.window)
+        m.d.sync += [context.eq(registers.context), window.eq(registers.window)]
+        start, stop = Signal(), Signal()
+        m.d.sync += [start.eq(supervisor.engine_start), stop.eq(supervisor.stop)]
+        m.d.comb += results.clear.eq(supervisor.engine_start)
+
+        counter_values = []
+        blueprint = Engine(c)
+        for e in range(c.engines):
+            engine = instantiate(m, blueprint, ENGINE_MODULE, f"engine{e:02d}", ResetSignal() | engine_reset)
+            connect_flat(m, self, f"m_axi{e:02d}", engine.axi)
+            m.d.comb += [
+                engine.context.eq(context), engine.start.eq(start), engine.stop.eq(stop), engine.window.eq(window[e]),
+                engine.counter_index.eq(registers.counter_index),
+                supervisor.engines[e].eq(engine.status),
+                exchange.i[e].valid.eq(engine.o_exchange.valid), exchange.i[e].payload.eq(engine.o_exchange.payload),
+                engine.o_exchange.ready.eq(exchange.i[e].ready),
+                engine.i_exchange.valid.eq(exchange.o.valid), engine.i_exchange.payload.eq(exchange.o.payload),
+                results.i[e].valid.eq(engine.o_result.valid), results.i[e].payload.eq(engine.o_result.payload),
+                engine.o_result.ready.eq(results.i[e].ready),
+            ]
+            counter_values.append(engine.counter_value)
+        m.d.sync += registers.counter_value.eq(Array(counter_values)[registers.counter_engine])
+        m.d.comb += [
+            supervisor.start.eq(registers.start), supervisor.soft_reset.eq(registers.soft_reset),
+            supervisor.watchdog.eq(registers.watchdog),
+            registers.busy.eq(supervisor.busy), registers.done.eq(supervisor.done), registers.quiet.eq(supervisor.quiet),
+            registers.saturated.eq(supervisor.saturated), registers.fault.eq(supervisor.fault),
+            registers.fault_engine.eq(supervisor.fault_engine), registers.fault_op.eq(supervisor.fault_op),
+            registers.result_token.eq(results.token), registers.result_logit.eq(results.logit),
+        ]
+        if self._debug:
+            m.d.comb += [self.debug_exchange_valid.eq(exchange.o.valid), self.debug_exchange_word.eq(exchange.o.payload)]
+        return m
+
+
+def _resettable(component: wiring.Component, reset: Signal) -> wiring.Component:
+    from amaranth.hdl import ResetInserter
+
+    return ResetInserter(reset)(component)  # type: ignore[return-value]
