@@ -1,8 +1,8 @@
 """Float reference of an imported model, in numpy: what the fixed-point model is measured against.
 
 It stands between two others. The tests hold it to PyTorch (`GPT2LMHeadModel` and `LlamaForCausalLM` of transformers, on
-the same weights): that is the torch float reference. Calibration and `lpu eval` in turn hold the integer golden model to
-this one, so that a user needs no torch.
+the same weights): that is the torch float reference. Calibration and `lpu eval` in turn hold the integer golden model
+to this one, so that a user needs no torch.
 
 Observation points of `forward` and `Session.extend`, each called once per node and call, T tokens:
 
@@ -44,6 +44,10 @@ Observer = Callable[[str, Array], None]
 
 def _ignore(name: str, value: Array) -> None:
     """observes nothing"""
+
+
+def _within(prefix: str, see: Observer) -> Observer:
+    return lambda name, value: see(prefix + name, value)
 
 
 def _linear(x: Array, linear: FloatLinear) -> Array:
@@ -117,10 +121,10 @@ class Session:
             residual = residual + model.position[positions]
         see("residual", residual)
         for index, layer in enumerate(model.layers):
-            prefix = f"layer.{index}."
-            residual = residual + self._attention(index, layer, residual, positions, lambda n, x, p=prefix: see(p + n, x))
+            inner = _within(f"layer.{index}.", see)
+            residual = residual + self._attention(index, layer, residual, positions, inner)
             see("residual", residual)
-            residual = residual + _feed_forward(model, layer, residual, lambda n, x, p=prefix: see(p + n, x))
+            residual = residual + _feed_forward(model, layer, residual, inner)
             see("residual", residual)
         self.length = end
 
@@ -153,7 +157,8 @@ class Session:
         scores = query.transpose(1, 0, 2) @ keys / np.float32(math.sqrt(model.head_dim))
         visible = np.arange(total)[None] <= positions[:, None]
         see("scores", scores[:, visible])
-        weights = np.exp(np.where(visible, scores - scores.max(axis=-1, where=visible, initial=-np.inf, keepdims=True), -np.inf))
+        scores = np.where(visible, scores, np.float32(-np.inf))
+        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
         weights /= weights.sum(axis=-1, keepdims=True)
         heads = (weights @ values).transpose(1, 0, 2).reshape(count, -1)
         see("attention", heads)

@@ -1,4 +1,4 @@
-"""Errors that a user can cause. Each message is one line: what is wrong, where, what to do. The commands end with code 2."""
+"""Errors that a user can cause. Each message is one line: what is wrong, where, what to do. Exit code 2."""
 
 from __future__ import annotations
 

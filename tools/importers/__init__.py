@@ -15,14 +15,16 @@ from ..errors import ModelError
 from ..model import FloatModel
 from .huggingface import load_huggingface
 from .llama2c import find_checkpoint, load_llama2c
-from .tokenizer import Tokenizer
+from .tokenizer import DecodeStream, Tokenizer
+
+__all__ = ["DecodeStream", "Tokenizer", "load_model", "require_tokenizer"]
 
 
 def load_model(path: str | Path) -> FloatModel:
-    """Import a Hugging Face directory, a llama2.c `.bin` file, or a directory that holds one such file and its tokenizer.
+    """Import a Hugging Face directory, a llama2.c `.bin` file, or a directory with one such file and its tokenizer.
 
-    `FloatModel.tokenizer` is None when the model comes without one (see `require_tokenizer`). Raises `ModelError`, one line,
-    for whatever is missing, damaged, not finite or not supported. Nothing of the model is ever executed or unpickled.
+    `FloatModel.tokenizer` is None when the model comes without one (see `require_tokenizer`). Raises `ModelError`, one
+    line, for whatever is missing, damaged, not finite or not supported. Nothing of the model is executed or unpickled.
     """
     path = Path(path).resolve()
     if path.is_file():
@@ -42,6 +44,7 @@ def load_model(path: str | Path) -> FloatModel:
 def require_tokenizer(model: FloatModel) -> Tokenizer:
     """the model's tokenizer; raises `ModelError` when it came without one"""
     if model.tokenizer is None:
-        raise ModelError(f"{model.path or model.name} has no tokenizer: put tokenizer.json (or llama2.c's tokenizer .bin) beside the weights")
+        where = model.path or model.name
+        raise ModelError(f"{where} has no tokenizer: put tokenizer.json (or llama2.c's tok*.bin) beside the weights")
     tokenizer: Tokenizer = model.tokenizer
     return tokenizer

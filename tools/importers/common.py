@@ -33,13 +33,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def checked(values: NDArray[Any], name: str, path: Path) -> F32:
-    """`values` as contiguous float32; raises `ModelError` that names the tensor for NaN, infinity or float32 overflow"""
+    """`values` as contiguous float32; raises `ModelError` naming the tensor for NaN, infinity or overflow"""
     with np.errstate(over="ignore"):
         out = np.ascontiguousarray(values, dtype=np.float32)
     if not np.isfinite(out).all():
         bad = np.argwhere(~np.isfinite(out))[0]
         what = "NaN" if np.isnan(out[tuple(bad)]) else "infinite"
-        raise ModelError(f"{path}: tensor {name} has {what} weights (first at {[int(i) for i in bad]}): the checkpoint is unusable")
+        where = [int(i) for i in bad]
+        raise ModelError(f"{path}: tensor {name} has {what} weights (first at {where}): the checkpoint is unusable")
     return out
 
 

@@ -1,4 +1,4 @@
-"""Hugging Face directories: `GPT2LMHeadModel` and `LlamaForCausalLM` with `config.json`, `*.safetensors`, `tokenizer.json`.
+"""Hugging Face directories of `GPT2LMHeadModel` and `LlamaForCausalLM`: `config.json`, `*.safetensors`, tokenizer.
 
 Anything that this importer would have to guess at is refused by name. Pickled weights are never opened.
 """
@@ -101,7 +101,8 @@ class _Weights:
                 raise ModelError(f"{path} is damaged or truncated ({e}): fetch it again") from e
             for name, entry in entries:
                 if name in self._left:
-                    raise ModelError(f"{path}: tensor {name} is also in {self._left[name][0].name}: one of the two files is foreign")
+                    other = self._left[name][0].name
+                    raise ModelError(f"{path}: tensor {name} is also in {other}: one of the two files is foreign")
                 self._left[name] = (path, entry)
 
     def _found(self) -> list[Path]:
@@ -132,9 +133,11 @@ class _Weights:
             raise ModelError(f"{self.folder}: tensor {name} is missing")
         path, entry = self._left.pop(known)
         if tuple(entry["shape"]) != shape:
-            raise ModelError(f"{path}: tensor {name} has shape {list(entry['shape'])}, config.json asks for {list(shape)}")
+            found = list(entry["shape"])
+            raise ModelError(f"{path}: tensor {name} has shape {found}, config.json asks for {list(shape)}")
         if entry["dtype"] not in _DTYPES:
-            raise ModelError(f"{path}: tensor {name} is of type {entry['dtype']}; supported: {', '.join(_DTYPES)}")
+            known_types = ", ".join(_DTYPES)
+            raise ModelError(f"{path}: tensor {name} is of type {entry['dtype']}; supported: {known_types}")
         values: NDArray[Any] = np.frombuffer(entry["data"], _DTYPES[entry["dtype"]]).reshape(shape)
         if entry["dtype"] == "BF16":
             values = (values.astype(np.uint32) << 16).view(np.float32)
@@ -145,11 +148,12 @@ class _Weights:
         left = sorted(n for n in self._left if not n.endswith(ignored))
         if left:
             more = f" and {len(left) - 1} more" if len(left) > 1 else ""
-            raise ModelError(f"{self._left[left[0]][0]}: tensor {left[0]}{more} is no part of the {architecture} that config.json describes")
+            path = self._left[left[0]][0]
+            raise ModelError(f"{path}: tensor {left[0]}{more} is no part of the {architecture} of config.json")
 
 
 def _interleave(values: F32, heads: int) -> F32:
-    """rows of each head from half-split RoPE order (i, i + d/2) to adjacent pairs; weight `[heads·d, …]` or bias `[heads·d]`"""
+    """rows of each head from half-split RoPE order (i, i + d/2) to adjacent pairs; `[heads·d, …]`"""
     split = values.reshape(heads, 2, -1, *values.shape[1:])
     return np.ascontiguousarray(split.swapaxes(1, 2)).reshape(values.shape)
 
@@ -157,9 +161,9 @@ def _interleave(values: F32, heads: int) -> F32:
 def _head(weights: _Weights, tied: bool, embedding: F32) -> F32 | None:
     if not tied:
         return weights.take("lm_head.weight", *embedding.shape)
-    if weights.has("lm_head.weight") and not np.array_equal(weights.take("lm_head.weight", *embedding.shape), embedding):
-        raise ModelError(f"{weights.folder}: lm_head.weight differs from the embedding, but config.json says tie_word_embeddings: "
-                         "set it to false")
+    if weights.has("lm_head.weight") and (weights.take("lm_head.weight", *embedding.shape) != embedding).any():
+        raise ModelError(f"{weights.folder}: lm_head.weight differs from the embedding, but config.json says "
+                         "tie_word_embeddings: set it to false")
     return None
 
 
@@ -168,7 +172,7 @@ def _llama(settings: _Settings, weights: _Weights) -> FloatModel:
     heads = settings.number("num_attention_heads")
     kv_heads = settings.number("num_key_value_heads", heads)
     if settings.data.get("head_dim") is None and hidden % heads:
-        raise settings.fail(f"hidden_size = {hidden} is no multiple of num_attention_heads = {heads}, and head_dim is missing")
+        raise settings.fail(f"hidden_size = {hidden} is no multiple of num_attention_heads = {heads}: give head_dim")
     head_dim = settings.number("head_dim", hidden // heads or 1)
     if heads % kv_heads:
         raise settings.fail(f"num_attention_heads = {heads} is no multiple of num_key_value_heads = {kv_heads}")
@@ -181,11 +185,13 @@ def _llama(settings: _Settings, weights: _Weights) -> FloatModel:
     attention_bias, mlp_bias = settings.flag("attention_bias", False), settings.flag("mlp_bias", False)
 
     def linear(name: str, outputs: int, inputs: int, bias: bool) -> FloatLinear:
-        return FloatLinear(weight=weights.take(f"{name}.weight", outputs, inputs), bias=weights.take(f"{name}.bias", outputs) if bias else None)
+        weight = weights.take(f"{name}.weight", outputs, inputs)
+        return FloatLinear(weight=weight, bias=weights.take(f"{name}.bias", outputs) if bias else None)
 
     def rotated(name: str, count: int) -> FloatLinear:
         plain = linear(name, count * head_dim, hidden, attention_bias)
-        return FloatLinear(weight=_interleave(plain.weight, count), bias=None if plain.bias is None else _interleave(plain.bias, count))
+        bias = None if plain.bias is None else _interleave(plain.bias, count)
+        return FloatLinear(weight=_interleave(plain.weight, count), bias=bias)
 
     def norm(name: str) -> FloatNorm:
         return FloatNorm(gamma=weights.take(f"{name}.weight", hidden), beta=None, eps=eps)
@@ -240,7 +246,7 @@ def _rope_theta(settings: _Settings) -> float:
         if kind != "default":
             raise settings.fail(f"RoPE scaling {kind!r} is not supported, only plain RoPE (rope_type \"default\")")
         if table.get("partial_rotary_factor", 1.0) != 1.0:
-            raise settings.fail(f"partial_rotary_factor = {table['partial_rotary_factor']!r} is not supported: RoPE has to turn whole heads")
+            raise settings.fail(f"{name}.partial_rotary_factor is not supported: RoPE has to turn whole heads")
         theta = settings.positive("rope_theta", theta, table)
     return theta
 
@@ -262,14 +268,16 @@ def _gpt2(settings: _Settings, weights: _Weights) -> FloatModel:
         return FloatLinear(weight=weight, bias=weights.take(f"{name}.bias", outputs))
 
     def norm(name: str) -> FloatNorm:
-        return FloatNorm(gamma=weights.take(f"{name}.weight", hidden), beta=weights.take(f"{name}.bias", hidden), eps=eps)
+        gamma, beta = weights.take(f"{name}.weight", hidden), weights.take(f"{name}.bias", hidden)
+        return FloatNorm(gamma=gamma, beta=beta, eps=eps)
 
     def layer(index: int) -> FloatLayer:
         p = f"transformer.h.{index}."
         fused = linear(p + "attn.c_attn", 3 * hidden, hidden)
         assert fused.bias is not None
         query, key, value = (
-            FloatLinear(weight=w, bias=b) for w, b in zip(np.split(fused.weight, 3), np.split(fused.bias, 3), strict=True)
+            FloatLinear(weight=weight, bias=bias)
+            for weight, bias in zip(np.split(fused.weight, 3), np.split(fused.bias, 3), strict=True)
         )
         return FloatLayer(
             attention_norm=norm(p + "ln_1"),

@@ -26,7 +26,8 @@ def find_checkpoint(folder: Path) -> Path | None:
     """the one `.bin` in `folder` that is no tokenizer; None when there is none; raises `ModelError` for several"""
     found = sorted(p for p in folder.glob("*.bin") if not p.name.startswith("tok"))
     if len(found) > 1:
-        raise ModelError(f"{folder} holds several checkpoints ({', '.join(p.name for p in found)}): name the file to import")
+        names = ", ".join(p.name for p in found)
+        raise ModelError(f"{folder} holds several checkpoints ({names}): name the file to import")
     return found[0] if found else None
 
 
@@ -34,13 +35,14 @@ def find_tokenizer(folder: Path) -> Path | None:
     """the one `tok*.bin` in `folder`; None when there is none; raises `ModelError` for several"""
     found = sorted(folder.glob("tok*.bin"))
     if len(found) > 1:
-        raise ModelError(f"{folder} holds several tokenizers ({', '.join(p.name for p in found)}): keep the one of the model")
+        names = ", ".join(p.name for p in found)
+        raise ModelError(f"{folder} holds several tokenizers ({names}): keep the one of the model")
     return found[0] if found else None
 
 
 def _header(data: bytes, path: Path) -> tuple[int, ...]:
     if data[:2] == b"PK" or data[:1] == b"\x80":
-        raise ModelError(f"{path} is a pickled PyTorch file, which may run code and is never opened: export it as safetensors")
+        raise ModelError(f"{path} is a pickled PyTorch file, which is never opened: export it as safetensors")
     if data[:4] == b"24ka":
         raise ModelError(f"{path} is a versioned llama2.c checkpoint: export it in the legacy fp32 format (version 0)")
     if len(data) < 28:
@@ -84,7 +86,8 @@ def load_llama2c(path: Path) -> FloatModel:
     expected = 28 + 4 * sum(int(np.prod(s, dtype=object)) for s in shapes.values())
     if len(data) != expected:
         kind = "truncated" if len(data) < expected else "oversized"
-        raise ModelError(f"{path} is {kind}, or its header is damaged: {len(data)} bytes, its header asks for {expected}")
+        sizes = f"{len(data)} bytes, its header asks for {expected}"
+        raise ModelError(f"{path} is {kind}, or has a damaged header: {sizes}")
 
     tensors: dict[str, F32] = {}
     offset = 28
