@@ -66,7 +66,7 @@ def ports(text: str) -> list[str]:
     match = re.search(rf"^module {TOP}\((.*?)\);", text, re.M | re.S)
     if match is None:
         raise SimulatorError(f"no module {TOP} in the Verilog")
-    return [name.strip() for name in match[1].split(",") if name.strip()]
+    return [name.strip().lstrip("\\") for name in match[1].split(",") if name.strip()]  # `context` is a keyword, escaped
 
 
 def build(component: wiring.Component) -> Path:

@@ -32,7 +32,8 @@ def _stimulus(case: str, rng: np.random.Generator) -> tuple[list[dict[str, int]]
     index = np.concatenate([np.repeat(np.arange(entries), 2), rng.integers(0, entries, 300)])
     fraction = np.concatenate([np.tile([0, (1 << bits) - 1], entries), rng.integers(0, 1 << bits, 300)])
     want = tables.interpolate(table, index, fraction, bits, sign)
-    return [{"index": int(i), "fraction": int(f)} for i, f in zip(index, fraction, strict=True)], want.tolist()
+    junk = rng.integers(0, 2, len(index)) if bits == 0 else 0
+    return [{"index": int(i), "fraction": int(f)} for i, f in zip(index, fraction + junk, strict=True)], want.tolist()
 
 
 @cocotb.test()
