@@ -10,13 +10,16 @@ from amaranth.lib.wiring import In, Out
 class Outlet(wiring.Component):
     """Turns a pipeline that cannot stall into one with a proper output stream.
 
-    shape: of the payload; depth: elements that may be in the pipeline and in the FIFO together, at least 4. A pipeline of
-    `stages` registers keeps its full rate with a depth of `stages + overhead`.
+    shape: of the payload; depth: elements that may be in the pipeline and in the FIFO together, at least 4. A pipeline
+    of `stages` registers keeps its full rate with a depth of `stages + overhead`.
 
-    The pipeline takes an element only while `room` is up, and raises `take` in that cycle. Each element taken ends as one
-    transfer on `i`, or as one cycle of `refund` when nothing comes out for it. Two cycles from `i` to `o`; order is kept.
+    The pipeline takes an element only while `room` is up, and raises `take` in that cycle. Each element taken ends as
+    one transfer on `i`, or as one cycle of `refund` when nothing comes out for it. Order is kept. `idle`: nothing is on
+    the way.
     """
 
+    latency = 2
+    """cycles from `i` to `o`"""
     overhead = 3
     """cycles from the transfer on `i` until the room is there again, at full rate"""
 
