@@ -1,0 +1,196 @@
+"""The C interface of the harness as a Python class: one simulated machine with its memories and its clock."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from ctypes import POINTER, byref, c_char_p, c_double, c_int, c_uint8, c_uint32, c_uint64, c_void_p
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+CHANNELS = ("AR", "R", "AW", "W", "B")
+"""channels of an AXI4 port, in the order of the stall probabilities"""
+
+_SLICE = 1 << 16
+"""cycles between two chances for Python to see an interrupt"""
+
+_FATAL, _REFUSED = -1, 2
+
+_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
+    "new": (c_void_p, [c_uint64]),
+    "delete": (None, [c_void_p]),
+    "error": (c_char_p, [c_void_p]),
+    "cycles": (c_uint64, [c_void_p]),
+    "reset": (None, [c_void_p, c_uint32]),
+    "engines": (c_uint32, []),
+    "beat": (c_uint32, []),
+    "place": (None, [c_void_p, c_uint32, c_uint64, c_uint64]),
+    "bytes": (c_void_p, [c_void_p, c_uint32]),
+    "latency": (None, [c_void_p, c_uint32, c_uint32, c_uint32]),
+    "stall": (None, [c_void_p, c_uint32, POINTER(c_double)]),
+    "fail": (None, [c_void_p, c_uint32, c_int, c_uint64, c_uint64]),
+    "hang": (None, [c_void_p, c_uint32, c_uint64]),
+    "heal": (None, [c_void_p, c_uint32]),
+    "traffic": (None, [c_void_p, c_uint32, POINTER(c_uint64)]),
+    "write": (c_int, [c_void_p, c_uint32, c_uint32]),
+    "read": (c_int, [c_void_p, c_uint32, POINTER(c_uint32)]),
+    "step": (c_int, [c_void_p, c_uint64]),
+    "wait": (c_int, [c_void_p, c_uint32, c_uint32, c_uint32, c_uint64]),
+    "trace": (None, [c_void_p, c_int]),
+    "trace_size": (c_uint64, [c_void_p]),
+    "trace_bytes": (c_void_p, [c_void_p]),
+}
+
+
+class SimulationError(RuntimeError):
+    """The design broke a rule of its ports, or an assertion of its own; the simulation cannot go on."""
+
+
+class Traffic(NamedTuple):
+    """what passed one memory since the start, and what is under way"""
+
+    read_bursts: int
+    read_beats: int
+    write_bursts: int
+    write_beats: int
+    outstanding_reads: int
+    outstanding_writes: int
+
+
+class Simulation:
+    """A library of `build`, just after reset. Every memory answers one cycle after a request until told otherwise."""
+
+    def __init__(self, library: Path, *, seed: int = 0) -> None:
+        loaded = ctypes.CDLL(str(library))
+        self._call: dict[str, Callable[..., Any]] = {}
+        for name, (result, arguments) in _FUNCTIONS.items():
+            function = getattr(loaded, f"lpu_{name}")
+            function.restype, function.argtypes = result, arguments
+            self._call[name] = function
+        self.engines: int = self._call["engines"]()
+        """AXI4 ports"""
+        self.beat: int = self._call["beat"]()
+        """bytes of a beat"""
+        self._handle: int | None = self._call["new"](seed)
+        self._memories: dict[int, NDArray[np.uint8]] = {}
+
+    def close(self) -> None:
+        """give the memory back; nothing can be called afterwards, and views of memories are void"""
+        if self._handle is not None:
+            self._memories.clear()
+            self._call["delete"](self._handle)
+            self._handle = None
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None) is not None:
+            self.close()
+
+    @property
+    def cycles(self) -> int:
+        """clock cycles since the start"""
+        return int(self._do("cycles"))
+
+    def reset(self, cycles: int = 4) -> None:
+        """hardware reset; memories keep their contents and settings"""
+        self._do("reset", cycles)
+
+    # -- memories ---------------------------------------------------------------------------------------------
+
+    def place(self, channel: int, base: int, size: int) -> NDArray[np.uint8]:
+        """Give a channel `size` zeroed bytes from address `base`; all else answers DECERR. Returns a live view."""
+        self._memories.pop(channel, None)
+        self._port("place", channel, base, size)
+        view = (c_uint8 * size).from_address(self._port("bytes", channel)) if size else (c_uint8 * 0)()
+        self._memories[channel] = np.frombuffer(view, np.uint8)
+        return self._memories[channel]
+
+    def memory(self, channel: int) -> NDArray[np.uint8]:
+        """live view of a channel's bytes, for as long as this simulation exists and the channel is not placed again"""
+        return self._memories[channel]
+
+    def set_latency(self, channel: int, read: int, write: int) -> None:
+        """cycles from an accepted request to its first beat or acknowledgement; requests overlap"""
+        self._port("latency", channel, max(1, read), max(1, write))
+
+    def set_stall(self, channel: int, probability: float | Sequence[float]) -> None:
+        """chance of a pause in each cycle, for all channels of the port or one each in the order of `CHANNELS`"""
+        each = [float(probability)] * len(CHANNELS) if isinstance(probability, int | float) else list(probability)
+        if len(each) != len(CHANNELS) or not all(0 <= p < 1 for p in each):
+            raise ValueError(f"a stall is one or {len(CHANNELS)} probabilities from 0 to below 1, not {probability}")
+        self._port("stall", channel, (c_double * len(CHANNELS))(*each))
+
+    def fail(self, channel: int, kind: str, start: int, end: int) -> None:
+        """answer SLVERR to each `kind` ("read" or "write") of a beat that touches bytes start … end−1 of the memory"""
+        if kind not in ("read", "write"):
+            raise ValueError(f"an error is injected into a read or a write, not a {kind!r}")
+        self._port("fail", channel, kind == "write", start, end)
+
+    def hang(self, channel: int, cycle: int | None = None) -> None:
+        """from `cycle` on (now, if None) the memory neither takes nor answers anything"""
+        self._port("hang", channel, self.cycles if cycle is None else cycle)
+
+    def heal(self, channel: int) -> None:
+        """undo `fail` and `hang`; what was waiting is answered"""
+        self._port("heal", channel)
+
+    def traffic(self, channel: int) -> Traffic:
+        """what passed the channel's memory"""
+        counts = (c_uint64 * len(Traffic._fields))()
+        self._port("traffic", channel, counts)
+        return Traffic(*counts)
+
+    # -- registers and time -------------------------------------------------------------------------------------
+
+    def write(self, address: int, value: int) -> bool:
+        """write a register; False when it answers with an error"""
+        return self._advance("write", address, value & 0xFFFFFFFF) != _REFUSED
+
+    def read(self, address: int) -> int | None:
+        """read a register; None when it answers with an error"""
+        value = c_uint32()
+        return None if self._advance("read", address, byref(value)) == _REFUSED else value.value
+
+    def step(self, cycles: int = 1) -> None:
+        """let the clock run"""
+        while cycles > 0:
+            self._advance("step", min(cycles, _SLICE))
+            cycles -= _SLICE
+
+    def wait(self, address: int, mask: int, limit: int, *, interval: int = 64) -> bool:
+        """Until a register's `mask` bits are all 0, looked at every `interval` cycles; False after `limit` cycles."""
+        while limit > 0:
+            if self._advance("wait", address, mask, interval, min(limit, _SLICE)) == 0:
+                return True
+            limit -= _SLICE
+        return False
+
+    # -- exchange trace -------------------------------------------------------------------------------------------
+
+    def trace(self, on: bool) -> None:
+        """start an empty trace of the exchange bus, or end tracing"""
+        self._do("trace", int(on))
+
+    def traced(self) -> bytes:
+        """words of the exchange bus since `trace(True)`, each padded to whole bytes"""
+        return ctypes.string_at(self._do("trace_bytes"), self._do("trace_size")) if self._do("trace_size") else b""
+
+    # -------------------------------------------------------------------------------------------------------------
+
+    def _do(self, name: str, *arguments: Any) -> Any:
+        if self._handle is None:
+            raise SimulationError("this simulation is closed")
+        return self._call[name](self._handle, *arguments)
+
+    def _port(self, name: str, channel: int, *arguments: Any) -> Any:
+        if not 0 <= channel < self.engines:
+            raise IndexError(f"there is no memory channel {channel}, only 0 to {self.engines - 1}")
+        return self._do(name, channel, *arguments)
+
+    def _advance(self, name: str, *arguments: Any) -> int:
+        answer = int(self._do(name, *arguments))
+        if answer == _FATAL:
+            raise SimulationError(self._do("error").decode())
+        return answer

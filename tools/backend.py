@@ -1,0 +1,359 @@
+"""The driver: what a host does with a machine, over any `Backend` that reaches its registers and memories.
+
+`Backend` is the little that differs between a simulation and a board; `Device` is everything above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..hdl import isa
+from ..hdl.config import Config
+from ..hdl.emit import emit
+from ..hdl.registers import COUNTERS, REGISTERS, Counter
+from ..sim.verilator.build import build
+from ..sim.verilator.simulation import Simulation
+from .errors import ImageError
+
+_REST_POLLS = 100_000
+_COMPILE_AGAIN = "compile the model for the configuration of the hardware"
+
+
+class Control(IntFlag):
+    """bits of CONTROL"""
+
+    START = 1
+    SOFT_RESET = 2
+
+
+class Status(IntFlag):
+    """bits of STATUS; the fault code is in [15:8], its engine in [23:16]"""
+
+    BUSY = 1
+    DONE = 2
+    FAULT = 4
+    QUIET = 8
+    SATURATED = 16
+
+
+class Flags(IntFlag):
+    """bits of FLAGS"""
+
+    HEAD = 1
+    LOGITS = 2
+
+
+class DeviceError(RuntimeError):
+    """The machine does not answer as it must: not there, too slow, or refusing a register."""
+
+
+class DeviceFault(DeviceError):
+    """An engine stopped. The next pass works after `Device.soft_reset`."""
+
+    def __init__(self, code: int, engine: int, op_index: int) -> None:
+        self.code, self.engine, self.op_index = code, engine, op_index
+        try:
+            fault = isa.Fault(code)
+            what = f"{fault.name} ({_FAULT_TEXT[fault]})"
+        except ValueError:
+            what = f"unknown fault {code}"
+        super().__init__(f"engine {engine} stopped at op {op_index}: {what}")
+
+
+_FAULT_TEXT = {
+    isa.Fault.NONE: "no fault code was given",
+    isa.Fault.READ_ERROR: "the memory answered a read with an error",
+    isa.Fault.WRITE_ERROR: "the memory answered a write with an error",
+    isa.Fault.WINDOW: "an access outside the channel's DMA window was refused",
+    isa.Fault.UNKNOWN_OP: "an op that this hardware does not know, or an impossible field",
+    isa.Fault.VERSION: "the program is for another version or configuration",
+    isa.Fault.WATCHDOG: "no progress for the cycles that the watchdog allows",
+}
+
+
+class Backend(Protocol):
+    """A machine within reach. Addresses of registers are bytes; offsets count from the start of a channel's window."""
+
+    @property
+    def channels(self) -> int:
+        """memory channels, one an engine"""
+
+    @property
+    def cycles(self) -> int:
+        """clock cycles so far, as well as the backend knows"""
+
+    def window(self, channel: int) -> tuple[int, int]:
+        """first address of the channel's memory that is ours, and the first one after it"""
+
+    def read_register(self, address: int) -> int:
+        """raises `DeviceError` when the machine refuses or does not answer"""
+
+    def write_register(self, address: int, value: int) -> None:
+        """raises `DeviceError` when the machine refuses or does not answer"""
+
+    def read_memory(self, channel: int, offset: int, size: int) -> bytes:
+        """bytes of a channel; raises `DeviceError` outside its window"""
+
+    def write_memory(self, channel: int, offset: int, data: bytes | NDArray[np.uint8]) -> None:
+        """inverse of `read_memory`"""
+
+    def wait(self, limit: int) -> None:
+        """until STATUS is not busy; raises `DeviceError` when `limit` cycles were not enough"""
+
+
+class NativeSimulation:
+    """A `Backend` on the natively compiled RTL of a configuration (built on first use, then cached).
+
+    `image_sizes` are the bytes of each channel's memory. `latency` is (read, write) or both in cycles; `stall` the
+    chance of a pause in each cycle on all AXI channels, or five of them (AR, R, AW, W, B); `seed` fixes the pauses.
+    `debug` adds the exchange trace and the assertions of the RTL. `verilog` replaces the emitted RTL. Raises
+    `ToolError` when the simulator cannot be built. `simulation` gives access to error injection and traffic.
+    """
+
+    def __init__(self, config: Config, image_sizes: Sequence[int], *, latency: int | tuple[int, int] = 32,
+                 stall: float | Sequence[float] = 0.0, seed: int = 0, debug: bool = False, quiet: bool = False,
+                 verilog: Mapping[str, str] | None = None) -> None:
+        if len(image_sizes) != config.engines:
+            raise ImageError(f"{len(image_sizes)} memory images for {config.engines} engines: each needs one")
+        bits = _exchange_fields(config)["data"][-1][1] if debug else 0
+        library = build(emit(config, debug=debug) if verilog is None else verilog, engines=config.engines,
+                        exchange_bits=bits, quiet=quiet)
+        self.config = config
+        self.simulation = Simulation(library, seed=seed)
+        self._debug = debug
+        self._windows: list[tuple[int, int]] = []
+        read, write = (latency, latency) if isinstance(latency, int) else latency
+        for channel, size in enumerate(image_sizes):
+            base = (channel + 1) << 20  # not 0, so that a forgotten base is noticed
+            size = -(-max(size, 1) // 4096) * 4096
+            self.simulation.place(channel, base, size)
+            self.simulation.set_latency(channel, read, write)
+            self.simulation.set_stall(channel, stall)
+            self._windows.append((base, base + size))
+
+    @property
+    def channels(self) -> int:
+        """memory channels, one an engine"""
+        return self.simulation.engines
+
+    @property
+    def cycles(self) -> int:
+        """clock cycles since the simulation began"""
+        return self.simulation.cycles
+
+    def window(self, channel: int) -> tuple[int, int]:
+        """address range of the channel's memory"""
+        return self._windows[channel]
+
+    def read_register(self, address: int) -> int:
+        """one AXI4-Lite read; raises `DeviceError`"""
+        value = self.simulation.read(address)
+        if value is None:
+            raise DeviceError(f"reading the register at 0x{address:03x} was answered with an error")
+        return value
+
+    def write_register(self, address: int, value: int) -> None:
+        """one AXI4-Lite write; raises `DeviceError`"""
+        if not self.simulation.write(address, value):
+            raise DeviceError(f"writing the register at 0x{address:03x} was answered with an error")
+
+    def read_memory(self, channel: int, offset: int, size: int) -> bytes:
+        """bytes of a channel, without simulated time"""
+        return self._bytes(channel, offset, size).tobytes()
+
+    def write_memory(self, channel: int, offset: int, data: bytes | NDArray[np.uint8]) -> None:
+        """inverse of `read_memory`"""
+        source = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data.reshape(-1).view(np.uint8)
+        self._bytes(channel, offset, source.size)[:] = source
+
+    def wait(self, limit: int) -> None:
+        """let the clock run until STATUS is not busy"""
+        if not self.simulation.wait(REGISTERS["STATUS"].address, Status.BUSY, limit):
+            raise DeviceError(f"the pass did not end within {limit} cycles")
+
+    def trace_exchange(self) -> None:
+        """start an empty trace of the exchange bus; needs `debug`"""
+        if not self._debug:
+            raise DeviceError("the exchange is only traced by a simulation with debug=True")
+        self.simulation.trace(True)
+
+    def exchange_trace(self) -> dict[str, NDArray[np.int64]]:
+        """Words since `trace_exchange`: `residual`, `index`, `pods` `[words]` and `data` `[words, pods]`, in order."""
+        fields = _exchange_fields(self.config)
+        bits = fields["data"][-1][1]
+        raw = np.frombuffer(self.simulation.traced(), np.uint8).reshape(-1, -(-bits // 8))
+        flat = np.unpackbits(raw, axis=1, bitorder="little").astype(np.int64)
+        columns = {name: np.stack([flat[:, low:high] @ (1 << np.arange(high - low)) for low, high in spans], axis=1)
+                   for name, spans in fields.items()}
+        width = self.config.numerics.residual_bits
+        columns["data"] -= (columns["data"] >> (width - 1)) << width
+        return {name: column if name == "data" else column[:, 0] for name, column in columns.items()}
+
+    def close(self) -> None:
+        """end the simulation and free its memory"""
+        self.simulation.close()
+
+
+def _exchange_fields(config: Config) -> dict[str, list[tuple[int, int]]]:
+    """bit ranges (first, after last) of `hdl.common.payloads.exchange_word`, without importing Amaranth"""
+    width = config.numerics.residual_bits
+    start = 17 + config.pods
+    return {"residual": [(0, 1)], "index": [(1, 17)], "pods": [(17, start)],
+            "data": [(start + t * width, start + (t + 1) * width) for t in range(config.pods)]}
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """What a pass with `head` found for each token; without it the lists are empty."""
+
+    tokens: list[int]
+    """argmax of the logits, the lowest index on ties"""
+    logits: list[int]
+    """the logit of that token"""
+    saturated: bool
+    """an accumulator was clipped"""
+
+
+class Device:
+    """A machine of `config` behind a backend. Construction identifies it and opens the DMA windows.
+
+    Raises `DeviceError` when there is no such machine and `ImageError` when it was generated from another
+    configuration. `watchdog` is in cycles without progress (0: none).
+    """
+
+    def __init__(self, backend: Backend, config: Config, *, watchdog: int = 1_000_000) -> None:
+        self.backend, self.config = backend, config
+        self.identify()
+        self._write("WATCHDOG", watchdog)
+        self._program = -1
+        self.set_windows()
+
+    def identify(self) -> None:
+        """compare ID, VERSION, SHAPE and FINGERPRINT with the configuration"""
+        c = self.config
+        if (found := self._read("ID")) != isa.MAGIC:
+            raise DeviceError(f"no LPU answers: its ID register reads 0x{found:08x} instead of 0x{isa.MAGIC:08x}")
+        if (found := self._read("VERSION")) != isa.VERSION:
+            raise ImageError(f"the hardware runs programs of version {found}, this software makes version "
+                             f"{isa.VERSION}: generate the hardware again or use the software that made it")
+        shape = self._read("SHAPE")
+        found_shape = (shape & 0xFF, shape >> 8 & 0xFF, shape >> 16 & 0xFF)
+        if found_shape != (c.engines, c.lanes, c.pods):
+            raise ImageError("the hardware has {} engines × {} lanes × {} pods".format(*found_shape)
+                             + f", the image is for {c.engines} × {c.lanes} × {c.pods}: {_COMPILE_AGAIN}")
+        if (found := self._read("FINGERPRINT")) != c.fingerprint:
+            raise ImageError(f"the hardware was generated from another configuration (fingerprint 0x{found:08x}) than "
+                             f"the image (0x{c.fingerprint:08x}): {_COMPILE_AGAIN}")
+
+    def set_windows(self, *, lock: bool = False) -> None:
+        """Open each channel's DMA window to the memory that the backend gives; `lock` holds until a hardware reset.
+
+        Windows that are locked already are left alone; `DeviceError` if they are others.
+        """
+        locked = self._read("WINDOW_LOCK")
+        for channel in range(self.backend.channels):
+            self._write("WINDOW_SELECT", channel)
+            for name, address in zip(("BASE", "LIMIT"), self.backend.window(channel), strict=True):
+                for half, value in (("LOW", address & 0xFFFFFFFF), ("HIGH", address >> 32)):
+                    register = f"WINDOW_{name}_{half}"
+                    if not locked:
+                        self._write(register, value)
+                    elif self._read(register) != value:
+                        raise DeviceError(f"the DMA window of channel {channel} is locked to another place: only a "
+                                          "hardware reset opens it")
+        if lock:
+            self._write("WINDOW_LOCK", 1)
+
+    def load_image(self, images: Sequence[bytes | NDArray[np.uint8]], *, program: int) -> None:
+        """One image a channel, and the offset of the program in all of them; `ImageError` when one does not fit."""
+        if len(images) != self.backend.channels:
+            raise ImageError(f"{len(images)} memory images for {self.backend.channels} channels: {_COMPILE_AGAIN}")
+        for channel, image in enumerate(images):
+            size = len(image) if isinstance(image, bytes) else image.nbytes
+            base, limit = self.backend.window(channel)
+            if size > limit - base:
+                raise ImageError(f"the image of channel {channel} has {size} bytes, its memory only {limit - base}")
+            self.backend.write_memory(channel, 0, image)
+        self._program = program
+        self._write("PROGRAM", program)
+
+    def run_pass(self, tokens: Sequence[int], positions: Sequence[int], base: int, masks: Sequence[int] | None = None,
+                 *, head: bool = True, logits: bool = False, limit: int = 1 << 40) -> PassResult:
+        """Run the program once over 1 to `pods` tokens.
+
+        `positions` one a token; `base` keys committed by earlier passes; `masks` bit j of entry t: token t sees token
+        j of this pass (None: a chain, each sees itself and those before it); `head` gives results; `logits` stores all
+        logits in the channels (`read_logits`). Raises `DeviceFault` when an engine stops, `DeviceError` after `limit`
+        cycles, and `ValueError` for lists whose lengths do not fit.
+        """
+        count = len(tokens)
+        masks = [(2 << t) - 1 for t in range(count)] if masks is None else masks
+        if not 1 <= count <= self.config.pods or not len(positions) == len(masks) == count:
+            raise ValueError(f"a pass takes 1 to {self.config.pods} tokens with a position and a mask each, not "
+                             f"{count} with {len(positions)} positions and {len(masks)} masks")
+        if self._program < 0:
+            raise DeviceError("there is no program to run: load an image first")
+        self._write("TOKENS", count)
+        self._write("BASE", base)
+        self._write("FLAGS", (Flags.HEAD if head else 0) | (Flags.LOGITS if logits else 0))
+        for name, values in (("TOKEN", tokens), ("POSITION", positions), ("MASK", masks)):
+            for t, value in enumerate(values):
+                self._write(name, value, t)
+        self._write("CONTROL", Control.START)
+        self.backend.wait(limit)
+        status = self._read("STATUS")
+        self._raise_fault(status)
+        if not status & Status.DONE:
+            raise DeviceError(f"the pass ended without a result (status 0x{status:08x})")
+        saturated = bool(status & Status.SATURATED)
+        if not head:
+            return PassResult([], [], saturated)
+        found = [self._read("RESULT_LOGIT", t) for t in range(count)]
+        return PassResult([self._read("RESULT_TOKEN", t) for t in range(count)],
+                          [v - (v >> 31 << 32) for v in found], saturated)
+
+    def read_logits(self, channel: int, offset: int, stride: int, tokens: int, rows: int) -> NDArray[np.int32]:
+        """`[tokens, rows]` logits that a pass with `logits` stored: the shard of one channel, as its HEAD op says."""
+        if not tokens or not rows:
+            return np.zeros((tokens, rows), np.int32)
+        data = self.backend.read_memory(channel, offset, (tokens - 1) * stride + 4 * rows)
+        return np.stack([np.frombuffer(data, "<i4", rows, t * stride) for t in range(tokens)])
+
+    def read_counters(self) -> list[dict[str, Any]]:
+        """Per engine the counters of the last pass by lower-case name; `op_cycles` has the cycles by opcode name."""
+        answer = []
+        for engine in range(self.config.engines):
+            values = [self.read_counter(engine, k) for k in range(COUNTERS)]
+            named: dict[str, Any] = {c.name.lower(): values[c] for c in Counter if c is not Counter.OP_CLASS}
+            named["op_cycles"] = {op.name.lower(): values[Counter.OP_CLASS + op] for op in isa.Opcode}
+            answer.append(named)
+        return answer
+
+    def read_counter(self, engine: int, counter: int) -> int:
+        """one counter of the last pass, e.g. `Counter.CYCLES`"""
+        self._write("COUNTER_SELECT", engine << 8 | counter)
+        return self._read("COUNTER_LOW") | self._read("COUNTER_HIGH") << 32
+
+    def soft_reset(self) -> None:
+        """Stop a pass, clear a fault, return when nothing is in flight. Registers and memories keep their contents."""
+        self._write("CONTROL", Control.SOFT_RESET)
+        for _ in range(_REST_POLLS):
+            if self._read("STATUS") & (Status.BUSY | Status.FAULT | Status.QUIET) == Status.QUIET:
+                return
+        raise DeviceError("the machine did not come to rest: its memory owes answers; it needs a hardware reset")
+
+    def _raise_fault(self, status: int) -> None:
+        if status & Status.FAULT:
+            raise DeviceFault(status >> 8 & 0xFF, status >> 16 & 0xFF, self._read("FAULT_OP"))
+
+    def _read(self, name: str, index: int = 0) -> int:
+        return self.backend.read_register(REGISTERS[name].address + 4 * index)
+
+    def _write(self, name: str, value: int, index: int = 0) -> None:
+        self.backend.write_register(REGISTERS[name].address + 4 * index, int(value))
