@@ -1,0 +1,202 @@
+"""The multiplier array: `lanes` × `pods` multipliers, shared by columns (VPU) and rows (TCU). Twin: `sim.golden.pods`.
+
+One beat a cycle. In a column beat every lane is an output: pod p multiplies all bytes by its operand and each lane
+accumulates. In a row beat every lane is an element: pod p multiplies byte by byte with its vector and a tree adds the lanes.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..common.credit_fifo import CreditFifo
+from ..common.fixed import ShiftSaturate
+from ..common.payloads import accumulators
+from ..common.pipeline import delay
+from ..common.tree import add, depth, reduce_tree
+from ..config import Config
+
+ACC_BITS = 32
+"""of a finished sum (`sim.golden.pods.ACC_BITS`)"""
+OPERAND_BITS = 17
+"""signed; probabilities need all of them"""
+
+
+def pods_beat(c: Config) -> data.StructLayout:
+    """One beat with its operands. A tile or row is the beats from `first` to `last`, all of one kind."""
+    return data.StructLayout({
+        "beat": c.beat_bits,
+        "operand_broadcast": data.ArrayLayout(signed(OPERAND_BITS), c.pods),                      # column beats
+        "operand_vector": data.ArrayLayout(data.ArrayLayout(signed(16), c.pods), c.lanes),        # row beats: [lane][pod]
+        "tcu": 1,            # row beat
+        "unsigned": 1,       # the bytes are unsigned: low byte plane
+        "high": 1,           # the products count 256-fold: high byte plane
+        "first": 1,          # the sums start afresh
+        "last": 1,           # the sums leave after this beat
+        "shift": 5,          # rounding right shift when they do; looked at in the last beat, like `tag`
+        "tag": 1,            # copied to `o_drain`
+    })
+
+
+def drained_lane(c: Config) -> data.StructLayout:
+    """the sums of one lane of a finished tile"""
+    return data.StructLayout({"acc": accumulators(c), "lane": range(c.lanes), "last": 1, "tag": 1})
+
+
+class Pods(wiring.Component):
+    """`sat32(round_shift(sum of operand · byte, shift))`, exact inside.
+
+    `i`: one beat a cycle, always accepted; tiles and rows may follow each other without a gap and in any mixture of whole
+    tiles and rows; idle cycles anywhere. `o_drain`: a finished tile lane by lane, lane 0 first, one lane a cycle.
+    `o_row`: finished rows in order, one a cycle.
+
+    The partner owes: at most `TILES` tiles whose `last` was sent and whose last lane has not been taken, at most `ROW_FIFO`
+    rows sent and not taken; finite sums: no more beats per tile or row than limits.max_ffn, max_hidden or max_context
+    (times two planes). `saturated` is up for a cycle when any pod's sum was clipped, unused pods included: their operands
+    should be zero. Reset forgets everything.
+    """
+
+    ROW_FIFO = 32
+    """rows that may be on their way or wait at `o_row`"""
+    TILES = 2
+    """tiles that may be on their way or wait at `o_drain`"""
+    interval = 1
+    """cycles per beat"""
+
+    def __init__(self, config: Config) -> None:
+        self._c = c = config
+        limits = c.limits
+        terms = max(limits.max_ffn, limits.max_hidden, limits.max_context, c.lanes)
+        self.sum_bits = (terms * (32768 + 255) << (OPERAND_BITS - 1)).bit_length() + 1
+        """signed width of an exact sum, low planes without their high planes included"""
+        super().__init__({
+            "i": In(stream.Signature(pods_beat(c), always_ready=True)),
+            "o_drain": Out(stream.Signature(drained_lane(c))),
+            "o_row": Out(stream.Signature(accumulators(c))),
+            "saturated": Out(1),
+        })
+
+    @property
+    def drain_latency(self) -> int:
+        """cycles from the last beat of a tile to its lane 0, when no older tile is in the way"""
+        return 4 + 1 + ShiftSaturate.latency + 2  # operands, products, sums, hold; drain; shifter; fifo
+
+    @property
+    def row_latency(self) -> int:
+        """cycles from the last beat of a row to `o_row`, when no older row waits"""
+        return 3 + depth(self._c.lanes) + ShiftSaturate.latency + 2  # operands, products, tree, sum; shifter; fifo
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        c = self._c
+        beat = self.i.payload
+
+        # operands and products: one multiplier each; the byte carries the weight of its plane, so that the sums need no shift
+        control = data.StructLayout({"valid": 1, "tcu": 1, "first": 1, "last": 1, "shift": 5, "tag": 1})
+        now = Signal(control)
+        m.d.comb += [now.valid.eq(self.i.valid), now.tcu.eq(beat.tcu), now.first.eq(beat.first), now.last.eq(beat.last),
+                     now.shift.eq(beat.shift), now.tag.eq(beat.tag)]
+        product_control = delay(m, now, 2, name="control")
+        products = [[Signal(signed(OPERAND_BITS + 17 - 1), name=f"product_{lane}_{p}", reset_less=True)
+                     for p in range(c.pods)] for lane in range(c.lanes)]
+        for lane in range(c.lanes):
+            weight = Signal(signed(17), name=f"weight_{lane}", reset_less=True)
+            byte = beat.beat[8 * lane:8 * lane + 8]
+            signed_byte = Cat(byte, ~beat.unsigned & byte[7]).as_signed()
+            with m.If(self.i.valid):
+                m.d.sync += weight.eq(Mux(beat.high, signed_byte << 8, signed_byte))
+            for p in range(c.pods):
+                operand = Signal(signed(OPERAND_BITS), name=f"operand_{lane}_{p}", reset_less=True)
+                with m.If(self.i.valid):
+                    m.d.sync += operand.eq(Mux(beat.tcu, beat.operand_vector[lane][p], beat.operand_broadcast[p]))
+                m.d.sync += products[lane][p].eq(operand * weight)
+
+        m.d.sync += self.saturated.eq(self._columns(m, product_control, products) | self._rows(m, product_control, products))
+        return m
+
+    def _columns(self, m: Module, control: data.View, products: list[list[Signal]]) -> Signal:
+        """accumulate per lane, hold, shift out; returns `clipped`"""
+        c = self._c
+        column = control.valid & ~control.tcu
+        finished = Signal()     # the sums of a tile are complete in this cycle
+        finished_control = delay(m, control, 1, name="column_control")
+        m.d.sync += finished.eq(column & control.last)
+
+        held, draining = Signal(), Signal()     # a tile is in the hold registers, in the drain registers
+        held_control = Signal.like(control)
+        drain_control = Signal.like(control)
+        lane = Signal(range(c.lanes))
+        step, load = Signal(), Signal()         # lane 0 of the drain registers leaves; a held tile moves on to them
+        fifo_depth = ShiftSaturate.latency + CreditFifo.round_trip
+        m.submodules.drain_fifo = fifo = CreditFifo(drained_lane(c), fifo_depth)
+        m.d.comb += [
+            step.eq(draining & fifo.available),
+            load.eq(held & (~draining | (step & (lane == c.lanes - 1)))),
+            fifo.reserve.eq(step),
+        ]
+        with m.If(step):
+            m.d.sync += lane.eq(lane + 1)
+            with m.If(lane == c.lanes - 1):
+                m.d.sync += draining.eq(0)
+        with m.If(load):
+            m.d.sync += [draining.eq(1), held.eq(0), lane.eq(0), drain_control.eq(held_control)]
+        with m.If(finished):
+            m.d.sync += [held.eq(1), held_control.eq(finished_control)]
+
+        clipped = []
+        tail = data.StructLayout({"lane": range(c.lanes), "last": 1, "tag": 1})
+        leaving = Signal(tail)
+        m.d.comb += [leaving.lane.eq(lane), leaving.last.eq(lane == c.lanes - 1), leaving.tag.eq(drain_control.tag)]
+        left = delay(m, leaving, ShiftSaturate.latency, name="leaving")
+        m.d.comb += [fifo.i.valid.eq(delay(m, step, ShiftSaturate.latency, name="stepped")),
+                     fifo.i.payload.lane.eq(left.lane), fifo.i.payload.last.eq(left.last), fifo.i.payload.tag.eq(left.tag)]
+        for p in range(c.pods):
+            shape = signed(self.sum_bits)
+            drain = [Signal(shape, name=f"drain_{p}_{i}", reset_less=True) for i in range(c.lanes)]
+            for i in range(c.lanes):
+                total = Signal(shape, name=f"sum_{p}_{i}", reset_less=True)
+                hold = Signal(shape, name=f"hold_{p}_{i}", reset_less=True)
+                with m.If(column):
+                    m.d.sync += total.eq(Mux(control.first, 0, total) + products[i][p])
+                with m.If(finished):
+                    m.d.sync += hold.eq(total)
+                with m.If(load):
+                    m.d.sync += drain[i].eq(hold)
+                with m.Elif(step):
+                    if i + 1 < c.lanes:
+                        m.d.sync += drain[i].eq(drain[i + 1])
+            m.submodules[f"drain_shift_{p}"] = shifter = ShiftSaturate(self.sum_bits, 5, (ACC_BITS,))
+            m.d.comb += [shifter.x.eq(drain[0]), shifter.s.eq(drain_control.shift), fifo.i.payload.acc[p].eq(shifter.o)]
+            clipped.append(shifter.clipped)
+        wiring.connect(m, fifo.o, wiring.flipped(self.o_drain))
+        any_clipped = Signal()
+        m.d.comb += any_clipped.eq(Cat(clipped).any() & fifo.i.valid)
+        return any_clipped
+
+    def _rows(self, m: Module, control: data.View, products: list[list[Signal]]) -> Signal:
+        """add the lanes, accumulate per row; returns `clipped`"""
+        c = self._c
+        levels = depth(c.lanes)
+        row = control.valid & control.tcu
+        enables = [delay(m, row, level, name="row_enable") for level in range(levels)]
+        added = delay(m, control, levels, name="row_control")
+        added_row = delay(m, row, levels, name="row_added")
+        finished, finished_shift = Signal(), Signal(unsigned(5))
+        m.d.sync += [finished.eq(added_row & added.last), finished_shift.eq(added.shift)]
+        m.submodules.row_fifo = fifo = CreditFifo(accumulators(c), self.ROW_FIFO)
+        m.d.comb += [fifo.reserve.eq(finished),
+                     fifo.i.valid.eq(delay(m, finished, ShiftSaturate.latency, name="row_finished"))]
+        clipped = []
+        for p in range(c.pods):
+            lanes_sum = reduce_tree(m, [products[lane][p] for lane in range(c.lanes)], add, enable=enables, name=f"tree_{p}")
+            total = Signal(signed(self.sum_bits), name=f"row_{p}", reset_less=True)
+            with m.If(added_row):
+                m.d.sync += total.eq(Mux(added.first, 0, total) + lanes_sum)
+            m.submodules[f"row_shift_{p}"] = shifter = ShiftSaturate(self.sum_bits, 5, (ACC_BITS,))
+            m.d.comb += [shifter.x.eq(total), shifter.s.eq(finished_shift), fifo.i.payload[p].eq(shifter.o)]
+            clipped.append(shifter.clipped)
+        wiring.connect(m, fifo.o, wiring.flipped(self.o_row))
+        any_clipped = Signal()
+        m.d.comb += any_clipped.eq(Cat(clipped).any() & fifo.i.valid)
+        return any_clipped

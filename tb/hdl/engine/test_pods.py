@@ -1,0 +1,226 @@
+"""The multiplier array against `sim.golden.pods`: mixed tiles and rows, both planes, corners, full rate, reset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cocotb
+import numpy as np
+import pytest
+
+from lpu.hdl.config import Config
+from lpu.hdl.engine.pods import Pods, drained_lane, pods_beat
+from lpu.sim.golden import pods as golden
+from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, parameters, run_bench
+
+_LIMITS = {"max_hidden": 64, "max_ffn": 64, "max_context": 64, "max_head_dim": 64, "vector_rows": 8}
+CONFIGS = {
+    "smallest": Config.from_dict({"lanes": 8, "pods": 1, "limits": _LIMITS}),
+    "square": Config.from_dict({"lanes": 16, "pods": 4, "limits": _LIMITS}),
+    "wide": Config.from_dict({"lanes": 64, "pods": 2, "limits": _LIMITS}),
+}
+Draw = Callable[[int, int, Any], Any]
+
+
+class _Harness:
+    """drives whole tiles and rows, keeps the credits that `Pods` asks for, and compares"""
+
+    def __init__(self, dut: Any, pause: float = 0.0) -> None:
+        self.c = c = Config.from_dict(parameters()["config"])
+        self.bench = Bench(dut, limit=20_000)
+        self.driver = StreamDriver(self.bench, dut, "i", pods_beat(c))
+        self.drain = StreamMonitor(self.bench, dut, "o_drain", drained_lane(c), pause)
+        self.rows = StreamMonitor(self.bench, dut, "o_row", Pods(c).signature.members["o_row"].signature._payload_shape, pause)
+        self.dut = dut
+        self.clips = 0
+        self.clipped = False
+        self.tiles = self.sent_rows = 0
+        self.bench.add(self)
+
+    def drive(self) -> None:
+        """nothing"""
+
+    def sample(self) -> None:
+        """count the flag"""
+        self.clips += int(self.dut.saturated.value)
+
+    def clear(self) -> None:
+        """forget the credits"""
+        self.tiles = self.sent_rows = self.clips = 0
+        self.clipped = False
+
+    async def tile(self, n: int, planes: int, shift: int, draw: Draw, pause: float = 0.0) -> None:
+        """a column tile of n inputs"""
+        c = self.c
+        x, w = draw(-1 << 16, 1 << 16, (c.pods, n)), draw(*_weight_range(planes), (c.lanes, n))
+        tag = int(self.bench.rng.integers(2))
+        acc = golden.multiply(x, w, shift)
+        self.clipped |= _clips(x, w, shift)
+        await self.bench.until(lambda: self.tiles - sum(v["last"] for v in self.drain.values) < Pods.TILES)
+        self.tiles += 1
+        self.drain.expect([{"acc": acc[:, lane].tolist(), "lane": lane, "last": int(lane == c.lanes - 1), "tag": tag}
+                           for lane in range(c.lanes)])
+        beats = [(x[:, i], None, w[:, i], plane) for i in range(n) for plane in range(planes)]
+        self._queue(beats, planes, 0, shift, tag, pause)
+
+    async def row(self, n: int, planes: int, shift: int, draw: Draw, pause: float = 0.0) -> None:
+        """a row product over n beats"""
+        c = self.c
+        x, w = draw(-1 << 15, 1 << 15, (c.pods, n * c.lanes)), draw(*_weight_range(planes), (1, n * c.lanes))
+        self.clipped |= _clips(x, w, shift)
+        await self.bench.until(lambda: self.sent_rows - len(self.rows.values) < Pods.ROW_FIFO)
+        self.sent_rows += 1
+        self.rows.expect([golden.multiply(x, w, shift)[:, 0].tolist()])
+        part = [slice(i * c.lanes, (i + 1) * c.lanes) for i in range(n)]
+        beats = [(None, x[:, part[i]].T, w[0, part[i]], plane) for i in range(n) for plane in range(planes)]
+        self._queue(beats, planes, 1, shift, 0, pause)
+
+    def _queue(self, beats: list[Any], planes: int, tcu: int, shift: int, tag: int, pause: float) -> None:
+        c, rng = self.c, self.bench.rng
+        items = []
+        for i, (broadcast, vector, weights, plane) in enumerate(beats):
+            first, last = i == 0, i == len(beats) - 1
+            octets = (np.asarray(weights) >> (8 * plane) & 0xFF).astype(np.uint8).tobytes()
+            items.append({
+                "beat": int.from_bytes(octets, "little"),
+                "operand_broadcast": rng.integers(-1 << 16, 1 << 16, c.pods) if broadcast is None else broadcast,
+                "operand_vector": rng.integers(-1 << 15, 1 << 15, (c.lanes, c.pods)) if vector is None else vector,
+                "tcu": tcu, "unsigned": int(planes == 2 and plane == 0), "high": plane,
+                "first": int(first), "last": int(last),
+                "shift": shift if last else int(rng.integers(32)), "tag": tag if last else int(rng.integers(2)),
+            })
+        self.driver.queue(items, pause)
+
+    async def done(self) -> None:
+        """everything that is expected has come, nothing else comes, and the flag told the truth"""
+        await self.bench.until(lambda: self.driver.idle)
+        await self.drain.drained()
+        await self.rows.drained()
+        await self.bench.cycle(40)
+        self.bench.check(self.clips > 0, self.clipped, "saturated")
+
+
+def _weight_range(planes: int) -> tuple[int, int]:
+    return -1 << (8 * planes - 1), 1 << (8 * planes - 1)
+
+
+def _clips(x: Any, w: Any, shift: int) -> bool:
+    exact = golden.round_shift(golden.exact_matmul(x, w), shift)
+    return bool((exact != golden.saturate(exact, golden.ACC_BITS)).any())
+
+
+def _uniform(rng: np.random.Generator) -> Draw:
+    return lambda low, high, shape: rng.integers(low, high, shape)
+
+
+def _extreme(rng: np.random.Generator) -> Draw:
+    return lambda low, high, shape: rng.choice([low, high - 1], shape)
+
+
+@cocotb.test()
+async def mixture(dut: Any) -> None:
+    """tiles and rows of all sizes, both planes, any shift, pauses on all sides"""
+    h = _Harness(dut, pause=0.3)
+    await h.bench.reset()
+    rng = h.bench.rng
+    for _ in range(30):
+        draw = _uniform(rng) if rng.random() < 0.7 else _extreme(rng)
+        n, planes, shift = int(rng.integers(1, 6)), int(rng.integers(1, 3)), int(rng.choice([0, 1, 4, 8, 12, 31]))
+        await (h.tile if rng.random() < 0.5 else h.row)(n, planes, shift, draw, float(rng.choice([0.0, 0.4])))
+    await h.done()
+
+
+@cocotb.test()
+async def largest_sums(dut: Any) -> None:
+    """as many terms as the limits allow, all at the ends of their ranges and of equal sign: no bit is lost"""
+    h = _Harness(dut)
+    await h.bench.reset()
+    terms = h.c.limits.max_ffn
+
+    def lowest(low: int, high: int, shape: Any) -> Any:
+        return np.full(shape, low)
+
+    def opposite(low: int, high: int, shape: Any) -> Any:
+        return np.full(shape, low if low < -128 and low > -65536 else high - 1)
+
+    for draw in (lowest, opposite):
+        for planes, shift in ((1, 0), (2, 8), (2, 16), (2, 0)):
+            await h.tile(terms, planes, shift, draw)
+            await h.row(-(-terms // h.c.lanes), planes, shift, draw)
+    await h.done()
+
+
+@cocotb.test()
+async def no_clip(dut: Any) -> None:
+    """the flag stays down without a clip"""
+    h = _Harness(dut)
+    await h.bench.reset()
+    for _ in range(3):
+        await h.tile(8, 1, 0, _uniform(h.bench.rng))
+        await h.row(1, 1, 0, _uniform(h.bench.rng))
+    await h.done()
+
+
+@cocotb.test()
+async def full_rate(dut: Any) -> None:
+    """tiles of as many beats as lanes and rows of one beat, back to back: one beat a cycle; latencies"""
+    h = _Harness(dut)
+    await h.bench.reset()
+    draw, unit = _uniform(h.bench.rng), Pods(h.c)
+    await h.tile(2, 1, 4, draw)
+    await h.row(1, 1, 4, draw)
+    await h.done()
+    h.bench.check(h.drain.cycles[0] - h.driver.cycles[1], unit.drain_latency, "drain latency")
+    h.bench.check(h.rows.cycles[0] - h.driver.cycles[2], unit.row_latency, "row latency")
+    await h.bench.reset()
+    for _ in range(4):
+        await h.tile(h.c.lanes + 16, 1, 4, draw)
+    for _ in range(60):
+        await h.row(1, 1, 2, draw)
+    await h.done()
+    beats = 4 * (h.c.lanes + 16)
+    h.bench.check(h.driver.cycles[beats - 1] - h.driver.cycles[0], (beats - 1) * unit.interval, "tiles at full rate")
+    h.bench.check(h.rows.cycles[-1] - h.rows.cycles[0], 59, "rows at full rate")
+    tile = h.drain.cycles[:h.c.lanes]
+    h.bench.check(tile[-1] - tile[0], h.c.lanes - 1, "one lane a cycle")
+
+
+@cocotb.test()
+async def credits_used_up(dut: Any) -> None:
+    """all tiles and rows that may be on their way, while nobody takes them, then everything comes"""
+    h = _Harness(dut)
+    await h.bench.reset()
+    h.drain.pause = h.rows.pause = 1.0
+    draw = _uniform(h.bench.rng)
+    for _ in range(Pods.TILES):
+        await h.tile(1, 1, 0, draw)
+    for _ in range(Pods.ROW_FIFO):
+        await h.row(1, 1, 0, draw)
+    await h.bench.cycle(3 * h.c.lanes + 60)
+    h.bench.check(len(h.drain.values) + len(h.rows.values), 0, "transfers without ready")
+    h.drain.pause = h.rows.pause = 0.5
+    await h.done()
+
+
+@cocotb.test()
+async def reset_in_mid_stream(dut: Any) -> None:
+    """after a reset at any moment the next tile and row are right"""
+    h = _Harness(dut, pause=0.5)
+    await h.bench.reset()
+    draw = _uniform(h.bench.rng)
+    for _ in range(4):
+        await h.tile(3, 2, 8, draw)
+        await h.row(2, 2, 8, draw)
+        await h.bench.cycle(int(h.bench.rng.integers(1, 30)))
+        await h.bench.reset(1)
+        await h.row(1, 1, 0, draw)
+        await h.tile(2, 1, 0, draw)
+        await h.done()
+        await h.bench.reset(1)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_pods(name: str) -> None:
+    run_bench(Pods(CONFIGS[name]), "lpu.tb.hdl.engine.test_pods", name=f"pods_{name}",
+              parameters={"config": CONFIGS[name].to_dict()})
