@@ -86,7 +86,9 @@ class LlamaTokenizer:
     def load(cls, path: Path, vocab: int) -> LlamaTokenizer:
         """Read a llama2.c `tokenizer.bin`; raises `ModelError` if it is damaged or has not exactly `vocab` tokens."""
         data = read_bytes(path)
-        pieces, scores, offset = [], [], 4
+        pieces: list[bytes] = []
+        scores: list[float] = []
+        offset = 4
         while offset < len(data):
             score, length = struct.unpack_from("<fi", data, offset) if offset + 8 <= len(data) else (0.0, -1)
             offset += 8 + length
