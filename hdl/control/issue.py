@@ -26,8 +26,8 @@ class Issue(wiring.Component):
     """Takes ops in program order and consumes one beat per cycle whenever the unit behind it can take one.
 
     Ops overlap where nothing depends: the array goes on with the next op while earlier tiles drain. WAIT, FENCE, NORM, TABLE,
-    ROPE and HALT are the only ops that wait for units to finish. Credits: at most one undrained tile when the last beat of
-    another is sent, at most `Pods.ROW_FIFO` rows in flight. `stop` freezes everything until reset.
+    ROPE and HALT are the only ops that wait for units to finish. Credits: at most `Pods.TILES` undrained tiles and
+    `Pods.ROW_FIFO` rows in flight. `stop` freezes everything until reset.
     """
 
     def __init__(self, config: Config) -> None:
@@ -95,11 +95,11 @@ class Issue(wiring.Component):
         m.d.comb += [self.o_parameters.payload.beat.eq(self.i_beat.payload), self.o_load.payload.beat.eq(self.i_beat.payload)]
 
         # credits
-        tile_open, launch_tile = Signal(), Signal()
+        tiles, launch_tile = Signal(range(Pods.TILES + 1)), Signal()
         rows, launch_row = Signal(range(Pods.ROW_FIFO + 1)), Signal()
         blocks, use_block = Signal(4), Signal()
         m.d.sync += [
-            tile_open.eq((tile_open & ~self.drained) | launch_tile),
+            tiles.eq(tiles + launch_tile - self.drained),
             rows.eq(rows + launch_row - self.row_taken),
             blocks.eq(blocks + self.block_ready - use_block),
         ]
@@ -116,7 +116,7 @@ class Issue(wiring.Component):
         allowed = Signal()
         m.d.comb += [
             array.beat.eq(self.i_beat.payload),
-            allowed.eq(~last | Mux(is_row, rows != Pods.ROW_FIFO, ~tile_open)),
+            allowed.eq(~last | Mux(is_row, rows != Pods.ROW_FIFO, tiles != Pods.TILES)),
             launch.eq(want & beat_valid & allowed),
             self.o_array.valid.eq(launch),
             array.last.eq(last),

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from ..common.payloads import pod_values
 from ..config import Config
 from .osu import Osu
-from .pods import Pods
+from .pods import pods_beat
 
 
 class Operand(enum.IntEnum):
@@ -59,7 +59,7 @@ class OperandFetch(wiring.Component):
             "gather": In(pod_values(c, 16)),
             "vector": In(vector),
             "probability": In(pod_values(c, 17)),
-            "o": Out(Pods(c).signature.members["i"].signature),
+            "o": Out(stream.Signature(pods_beat(c), always_ready=True)),
         })
 
     @property

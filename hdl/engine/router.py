@@ -72,7 +72,7 @@ class Router(wiring.Component):
                 old = Signal(bits, name=f"old_{p}")
                 m.d.comb += old.eq(Mux(fresh, self.residual[p], kept[p]))
                 value = element_1.value[p][:bits].as_signed()
-                m.d.sync += sums[p].eq(Mux(element_1.tag.add, saturate(m, old.as_signed() + value, bits), value))
+                m.d.sync += sums[p].eq(Mux(element_1.tag.add, saturate(old.as_signed() + value, bits), value))
 
         to = element_2.tag.destination
         index = element_2.tag.index
