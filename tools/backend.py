@@ -172,6 +172,13 @@ class NativeSimulation:
         source = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data.reshape(-1).view(np.uint8)
         self._bytes(channel, offset, source.size)[:] = source
 
+    def _bytes(self, channel: int, offset: int, size: int) -> NDArray[np.uint8]:
+        memory = self.simulation.memory(channel)
+        if offset < 0 or offset + size > memory.size:
+            raise DeviceError(f"bytes {offset} to {offset + size} are outside the memory of channel {channel}, "
+                              f"which has {memory.size}")
+        return memory[offset:offset + size]
+
     def wait(self, limit: int) -> None:
         """let the clock run until STATUS is not busy"""
         if not self.simulation.wait(REGISTERS["STATUS"].address, Status.BUSY, limit):

@@ -138,9 +138,14 @@ class StandIn(wiring.Component):
         bases = Array(Signal(64, name=f"base{e}") for e in range(c.engines))
         start, clear, done, faulty = Signal(), Signal(), Signal(), Signal()
 
+        def place(address: Any) -> Any:
+            """byte of the store: the registers of each channel's window have a place of their own"""
+            windowed = (address >= at["WINDOW_BASE_LOW"]) & (address <= at["WINDOW_LIMIT_HIGH"])
+            return Mux(windowed, address + 0x400 + (named["WINDOW_SELECT"] << 4), address)
+
         go = lite["awvalid"] & lite["wvalid"] & ~lite["bvalid"]
         m.d.comb += [lite["awready"].eq(go), lite["wready"].eq(go), write.en.eq(go), write.data.eq(lite["wdata"]),
-                     write.addr.eq(lite["awaddr"][2:])]
+                     write.addr.eq(place(lite["awaddr"]) >> 2)]
         with m.If(lite["bready"]):
             m.d.sync += lite["bvalid"].eq(0)
         with m.If(go):
@@ -182,7 +187,7 @@ class StandIn(wiring.Component):
         for target, source in (("RESULT_TOKEN", "TOKEN"), ("RESULT_LOGIT", "POSITION")):
             here = (lite["araddr"] >= at[target]) & (lite["araddr"] < at[target] + 64)
             alias = Mux(here, lite["araddr"] - at[target] + at[source], alias)
-        m.d.comb += [lite["arready"].eq(ask), read.addr.eq(alias[2:])]
+        m.d.comb += [lite["arready"].eq(ask), read.addr.eq(place(alias) >> 2)]
         with m.If(lite["rready"]):
             m.d.sync += lite["rvalid"].eq(0)
         m.d.sync += wait.eq(ask)

@@ -1,0 +1,224 @@
+"""The native harness against the stand-in: data, latency, rate, stalls, injected errors, and every rule it checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lpu.hdl.config import Config, preset
+from lpu.hdl.registers import REGISTERS
+from lpu.sim.verilator import build as builder
+from lpu.sim.verilator.simulation import CHANNELS, Simulation, SimulationError
+from lpu.tb.sim.standin import DISTANCE, Misbehaviour, verilog
+from lpu.tools.backend import Control, Status
+from lpu.tools.errors import ToolError
+
+SIZE = 2 * DISTANCE
+BASE = 1 << 20
+CONFIGS = {"2x8": preset("tiny"), "1x128": replace(preset("v80"), engines=1, lanes=128)}
+
+Run = Callable[..., int]
+
+
+def register(name: str) -> int:
+    return REGISTERS[name].address
+
+
+@pytest.fixture(params=list(CONFIGS))
+def config(request: pytest.FixtureRequest) -> Config:
+    """narrow port as an integer and several engines; the widest port as an array of words"""
+    return CONFIGS[request.param]
+
+
+@pytest.fixture
+def machine(config: Config, seed: int) -> Iterator[Simulation]:
+    """just after reset, memories filled at random, windows set"""
+    simulation = Simulation(builder.build(verilog(config), engines=config.engines), seed=seed)
+    for e in range(simulation.engines):
+        memory = simulation.place(e, BASE * (e + 1), SIZE)
+        memory[:] = np.random.default_rng([seed, e]).integers(0, 256, SIZE)
+        assert simulation.write(register("WINDOW_SELECT"), e)
+        assert simulation.write(register("WINDOW_BASE_LOW"), BASE * (e + 1))
+    yield simulation
+    simulation.close()
+
+
+def start(machine: Simulation, beats: int, *, source: int = 0, mode: Misbehaviour = Misbehaviour.NONE) -> None:
+    for name, value in (("PROGRAM", source), ("BASE", beats), ("WATCHDOG", mode << 24), ("CONTROL", Control.START)):
+        assert machine.write(register(name), value)
+
+
+def copy(machine: Simulation, beats: int, **kwargs: int) -> int:
+    """run and check a copy; returns its cycles within the resolution of the polling"""
+    before = [machine.memory(e).copy() for e in range(machine.engines)]
+    start(machine, beats, **kwargs)
+    begin = machine.cycles
+    assert machine.wait(register("STATUS"), Status.BUSY, 100_000, interval=1)
+    assert machine.read(register("STATUS")) == Status.DONE | Status.QUIET
+    size = beats * machine.beat
+    for e, memory in enumerate(before):
+        memory[DISTANCE:DISTANCE + size] = memory[:size]
+        assert np.array_equal(machine.memory(e), memory)
+        traffic = machine.traffic(e)
+        assert traffic.outstanding_reads == traffic.outstanding_writes == 0
+    return machine.cycles - begin
+
+
+def test_shape(machine: Simulation, config: Config) -> None:
+    assert (machine.engines, machine.beat) == (config.engines, config.lanes)
+    assert machine.read(register("FINGERPRINT")) == config.fingerprint
+
+
+@pytest.mark.parametrize("beats", [1, 15, 16, 17, 500])
+def test_copy_and_traffic(machine: Simulation, beats: int) -> None:
+    copy(machine, beats)
+    for e in range(machine.engines):
+        bursts = -(-beats // 16)
+        assert machine.traffic(e) == (bursts, beats, bursts, beats, 0, 0)
+
+
+def test_latency_is_exact_and_overlaps(machine: Simulation) -> None:
+    """one beat: cycles grow by the latencies; many beats of low latency: one a cycle"""
+    def latency(read: int, write: int) -> None:
+        for e in range(machine.engines):
+            machine.set_latency(e, read, write)
+
+    latency(1, 1)
+    fast = copy(machine, 1)
+    latency(51, 1)
+    assert copy(machine, 1) in range(fast + 44, fast + 57)  # STATUS takes some cycles to read
+    latency(1, 201)
+    assert copy(machine, 1) in range(fast + 194, fast + 207)
+    latency(8, 1)
+    assert copy(machine, 500) < 500 + 60
+    latency(40, 200)  # the stand-in has 128 beats in flight, enough for a read latency of 40
+    assert copy(machine, 500) < 500 + 300
+
+
+@pytest.mark.parametrize("stalled", [*CHANNELS, "all"])
+def test_stalls_change_cycles_only(machine: Simulation, stalled: str, seed: int) -> None:
+    free = copy(machine, 300)
+    for e in range(machine.engines):
+        machine.set_latency(e, 20, 20)
+        machine.set_stall(e, [0.7 * (stalled in (c, "all")) for c in CHANNELS])
+    slow = copy(machine, 300)
+    assert slow > free
+    if stalled in ("R", "W"):
+        assert slow > 600  # a beat takes 1 / 0.3 cycles on average
+    assert copy(machine, 300) != slow or stalled not in ("R", "W")  # other random numbers
+
+
+def test_a_seed_replays(config: Config, seed: int) -> None:
+    cycles = []
+    for used in (seed, seed, seed + 1):
+        machine = Simulation(builder.build(verilog(config), engines=config.engines), seed=used)
+        for e in range(machine.engines):
+            machine.place(e, 0, SIZE)
+            machine.set_stall(e, 0.5)
+        cycles.append(copy(machine, 200))
+    assert cycles[0] == cycles[1] != cycles[2]
+
+
+@pytest.mark.parametrize(("kind", "code"), [("read", 1), ("write", 2)])
+def test_injected_errors(machine: Simulation, kind: str, code: int) -> None:
+    victim = machine.engines - 1
+    place = 9 * machine.beat + (DISTANCE if kind == "write" else 0)
+    machine.fail(victim, kind, place + 3, place + 4)
+    before = machine.memory(victim)[place:place + machine.beat].copy()
+    start(machine, 40)
+    assert machine.wait(register("STATUS"), Status.BUSY, 10_000)
+    status = machine.read(register("STATUS"))
+    assert status is not None
+    assert status & Status.FAULT
+    assert (status >> 8 & 0xFF, status >> 16) == (code, victim)
+    assert np.array_equal(machine.memory(victim)[place:place + machine.beat], before)
+    machine.heal(victim)
+    assert machine.write(register("CONTROL"), Control.SOFT_RESET)
+    copy(machine, 40)
+
+
+def test_outside_of_the_memory(machine: Simulation) -> None:
+    start(machine, 16, source=SIZE)
+    assert machine.wait(register("STATUS"), Status.BUSY, 10_000)
+    status = machine.read(register("STATUS"))
+    assert status is not None
+    assert status & Status.FAULT
+
+
+def test_hang_and_heal(machine: Simulation) -> None:
+    start(machine, 200)
+    machine.hang(0, machine.cycles + 50)
+    assert not machine.wait(register("STATUS"), Status.BUSY, 5_000)
+    assert machine.traffic(0).outstanding_reads + machine.traffic(0).outstanding_writes > 0
+    machine.heal(0)
+    assert machine.wait(register("STATUS"), Status.BUSY, 5_000)
+    size = 200 * machine.beat
+    assert np.array_equal(machine.memory(0)[DISTANCE:DISTANCE + size], machine.memory(0)[:size])
+
+
+@pytest.mark.parametrize(("mode", "source", "message"), [
+    (Misbehaviour.DROP_VALID, 0, "ARVALID dropped before READY"),
+    (Misbehaviour.CHANGE_ADDRESS, 0, "AR changed while waiting"),
+    (Misbehaviour.NO_LAST, 0, "WLAST does not fit AWLEN"),
+    (Misbehaviour.CHANGE_DATA, 0, "W changed while waiting"),
+    (Misbehaviour.NONE, 4, "ARADDR is not aligned to a beat"),
+    (Misbehaviour.NONE, None, "AR burst crosses 4 KiB"),
+])
+def test_broken_rules_are_named(machine: Simulation, mode: Misbehaviour, source: int | None, message: str) -> None:
+    for e in range(machine.engines):
+        machine.set_stall(e, [0.9, 0, 0, 0.9, 0])
+    with pytest.raises(SimulationError, match=rf"^engine \d, cycle \d+: {message}$"):
+        copy(machine, 64, mode=mode, source=4096 - machine.beat if source is None else source)
+    with pytest.raises(SimulationError, match=message):
+        machine.read(register("STATUS"))
+
+
+def test_registers_that_refuse(machine: Simulation) -> None:
+    assert machine.read(0x900) is None
+    assert not machine.write(0x900, 1)
+    assert machine.read(register("ID")) is not None
+
+
+def test_hardware_reset_in_flight(machine: Simulation) -> None:
+    for e in range(machine.engines):
+        machine.set_latency(e, 30, 30)
+    start(machine, 200)
+    machine.step(60)
+    machine.reset()
+    assert machine.traffic(0).outstanding_reads == machine.traffic(0).outstanding_writes == 0
+    assert machine.read(register("STATUS")) == Status.QUIET
+    for e in range(machine.engines):
+        assert machine.write(register("WINDOW_SELECT"), e)
+        assert machine.write(register("WINDOW_BASE_LOW"), BASE * (e + 1))
+    copy(machine, 100)
+
+
+def test_wrong_arguments(machine: Simulation) -> None:
+    with pytest.raises(ValueError, match="probabilities"):
+        machine.set_stall(0, 1.0)
+    with pytest.raises(ValueError, match="'fetch'"):
+        machine.fail(0, "fetch", 0, 1)
+    with pytest.raises(IndexError, match="no memory channel"):
+        machine.set_latency(machine.engines, 1, 1)
+    machine.close()
+    with pytest.raises(SimulationError, match="closed"):
+        machine.read(0)
+
+
+def test_missing_tools_and_bad_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LPU_CACHE", str(tmp_path / "cache"))
+    with monkeypatch.context() as m:
+        m.setenv("PATH", str(tmp_path))
+        with pytest.raises(ToolError, match=r"without g\+\+, make, perl"):
+            builder.build({"lpu.v": "module lpu; endmodule"}, engines=1, quiet=True)
+    with pytest.raises(ToolError, match=r"could not be built: %Error.*lpu\.v:1"):
+        builder.build({"lpu.v": "module lpu; wrong endmodule"}, engines=1, quiet=True)
+    assert not list((tmp_path / "cache").rglob("*.so"))
+    assert not list((tmp_path / "cache").rglob("tmp-*"))
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LPU_CACHE", str(tmp_path / "file"))
+    with pytest.raises(ToolError, match="set LPU_CACHE"):
+        builder.build({"lpu.v": "module lpu; endmodule"}, engines=1, quiet=True)
