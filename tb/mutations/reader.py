@@ -1,0 +1,34 @@
+"""Bugs that `tb/hdl/memory/test_reader.py` must notice."""
+
+from __future__ import annotations
+
+from lpu.tb.mutations import Mutation
+
+_BURSTS, _READER = "hdl/memory/bursts.py", "hdl/memory/reader.py"
+_KV260, _NARROW, _WIDE = (f"tb/hdl/memory/test_reader.py::test_reader[{case}]" for case in ("kv260", "narrow", "wide"))
+
+MUTATIONS = [
+    Mutation(file=_BURSTS, find="self.chunk = min(chunk, BOUNDARY // config.lanes)", replace="self.chunk = chunk",
+             test=_WIDE, what="bursts cross 4 KiB where the longest one is larger"),
+    Mutation(file=_BURSTS, find="fits.eq(~ends.carry & (ends.last < limit))", replace="fits.eq(ends.last < limit)",
+             test=_KV260, what="an offset that wraps around the address space is let through"),
+    Mutation(file=_BURSTS, find="ends.last < limit", replace="ends.last <= limit",
+             test=_KV260, what="the window reaches one beat too far"),
+    Mutation(file=_READER, find="room.eq(Mux(take, after, room + left_before))",
+             replace="room.eq(Mux(take, after - left_before, room + left_before))",
+             test=_KV260, what="room is lost when a beat leaves while a burst is taken"),
+    Mutation(file=_READER, find="cutter.o.valid & ~after[-1], take", replace="cutter.o.valid, take",
+             test=_NARROW, what="bursts are asked for without room for their beats"),
+    Mutation(file=_READER, find="(outstanding != c.memory.max_outstanding)", replace="1",
+             test=_NARROW, what="no limit of bursts in flight"),
+    Mutation(file=_READER, find="(arrived & arrived_last)", replace="arrived",
+             test=_KV260, what="a burst counts as finished after each of its beats"),
+    Mutation(file=_READER, find="with m.If(~axi.arvalid | axi.arready):", replace="with m.If(1):",
+             test=_KV260, what="an offered burst is withdrawn"),
+    Mutation(file=_READER, find="& ~self.stop &", replace="&",
+             test=_KV260, what="`stop` is ignored"),
+    Mutation(file=_READER, find="arrived_bad.eq(axi.rresp[1])", replace="arrived_bad.eq(axi.rresp == 2)",
+             test=_KV260, what="DECERR is no error"),
+    Mutation(file=_READER, find="beats.w_en.eq(arrived & (arrived_id == number))", replace="beats.w_en.eq(arrived)",
+             test=_KV260, what="both clients get all beats"),
+]
