@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ...sim.golden import sfu as golden
+from ..common.fixed import ShiftSaturate, saturate
 from ..common.outlet import Outlet
 from ..common.payloads import accumulators, element_tag
+from ..common.pipeline import delay
 from ..config import Config
 from ..isa import Function
 
-ROPE_FRAC = 14
-_RECORD_BITS = 32  # of a table entry (base, step) and of a RoPE pair (cos, sin)
+_RECORD_BITS = 32
+"""of a table entry (base, step) and of a RoPE pair (cos, sin)"""
 
 
 def element(c: Config) -> data.StructLayout:
@@ -21,7 +24,7 @@ def element(c: Config) -> data.StructLayout:
 
 
 def table_beat(c: Config) -> data.StructLayout:
-    """A memory beat for a table: the activation table of all pods, or with `rope` the RoPE row of `pod`; `first` starts a table."""
+    """A beat of the activation table of all pods, or with `rope` of the RoPE row of `pod`; `first` of its table."""
     return data.StructLayout({"beat": c.beat_bits, "rope": 1, "pod": range(max(c.pods, 2)), "first": 1})
 
 
@@ -33,22 +36,22 @@ class Sfu(wiring.Component):
     * GATE: of two adjacent elements (gate, up) comes one, `table(gate)·up >> gate_shift`, with the tag of the second.
     * ROPE: two adjacent elements (a, b) are turned by the token's angle of `tag.pair` and keep their tags.
 
-    Elements stay in order. One element per cycle is taken, in every function and across changes of function (`interval`).
-    An element comes out `latency` cycles after it was taken, if `o` is ready; the first of a RoPE pair waits for the second.
+    Elements stay in order. One element per cycle is taken, in every function and across changes of function
+    (`interval`). An element comes out `latency` cycles after it was taken, if `o` is ready; the first of a RoPE pair
+    waits for the second.
 
     The partner sends the elements of a pair one after the other (pauses are allowed), and values of 16 bits to all
-    functions but NONE. Tables are loaded with `i_load`, a beat per cycle: entries (base, step) of the activation table from
-    the first one on, or pairs (cos, sin) of the row of one pod from pair 0 on. They must not change under elements that
-    use them: load when `idle`, and send elements when it is up again.
+    functions but NONE. Tables are loaded with `i_load`, a beat per cycle: entries (base, step) of the activation table
+    from the first one on, or pairs (cos, sin) of the row of one pod from pair 0 on. They must not change under elements
+    that use them: load when `idle`, and send elements when it is up again.
 
-    `idle`: no element and no table beat is inside. Reset empties the unit; tables keep their contents.
+    `idle`: no element, no half of a pair and no table beat is inside. Reset empties the unit; the tables stay.
     """
 
-    latency = 15
+    latency = 17
     """cycles from taking an element to its output"""
     interval = 1
     """cycles between two elements"""
-    _STAGES = 13  # registers up to the outlet
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -62,82 +65,77 @@ class Sfu(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         c = self._config
         m = Module()
-        m.submodules.outlet = outlet = Outlet(element(c), self._STAGES + Outlet.overhead)
+        stages = self.latency - Outlet.latency
+        m.submodules.outlet = outlet = Outlet(element(c), stages + Outlet.overhead)
         wiring.connect(m, outlet.o, wiring.flipped(self.o))
-        m.d.comb += self.i.ready.eq(outlet.room)
         taken = self.i.valid & self.i.ready
-        m.d.comb += outlet.take.eq(taken)
+        m.d.comb += [self.i.ready.eq(outlet.room), outlet.take.eq(taken)]
+
+        # Second elements of pairs are counted, not read off the index: padding and heads at any offset work alike.
+        odd = Signal()
+        tag = self.i.payload.tag
+        with m.If(taken):
+            m.d.sync += odd.eq(_is_paired(tag.function) & ~odd)
 
         tables = _Tables(m, c, self.i_load)
-        m.d.comb += self.idle.eq(outlet.idle & ~tables.loading)
+        m.d.comb += self.idle.eq(outlet.idle & ~odd & ~tables.loading)
 
-        # Second elements of pairs are counted, not read off the index: padding and heads of any offset work alike.
-        odd = Signal()
-        paired = _is_paired(self.i.payload.tag.function)
-        with m.If(taken):
-            m.d.sync += odd.eq(paired & ~odd)
-
-        tag = _registers(m, "tag", self.i.payload.tag, 6)
-        valid = _registers(m, "valid", taken, 6)
-        second = _registers(m, "second", paired & odd, 6)
+        # stages 1 to 6: the look-up, beside everything that does not need it
+        arrived = delay(m, taken, 6, name="arrived")
+        second5 = delay(m, _is_paired(tag.function) & odd, 5, name="second5")
+        second = delay(m, second5, 1, name="second")
+        tag5 = delay(m, tag, 5, name="tag5")
+        tag6 = delay(m, tag5, 1, name="tag6")
+        looked_up = (tag5.function == Function.ACTIVATE) | ((tag5.function == Function.GATE) & ~second5)
         values = []
         for pod in range(c.pods):
-            activated = tables.activate(pod, self.i.payload.value[pod], taken)
-            plain = _registers(m, f"plain{pod}", self.i.payload.value[pod], 5)
-            function = tag[5].function
+            given = self.i.payload.value[pod]
+            activated = tables.activate(pod, given, taken)
             value = Signal(signed(32), name=f"value{pod}")
-            m.d.sync += value.eq(Mux((function == Function.ACTIVATE) | ((function == Function.GATE) & ~second[5]),
-                                     activated, plain[5]))
+            m.d.sync += value.eq(Mux(looked_up, activated, delay(m, given, 5, name=f"given{pod}")))
             values.append(value)
 
-        # Pairs meet: `last` is the newest element, `before` the one ahead of it. The first of a RoPE pair leaves when the
-        # second arrives, in a cycle in which `last` has nothing of its own to send; the second one cycle later.
+        # Pairs meet: `last` is the newest element, `before` the one ahead of it. The first of a RoPE pair leaves when
+        # the second arrives, in a cycle in which `last` has nothing of its own to send; the second one cycle later.
         pending, last_second = Signal(), Signal()
         last_tag = Signal(element_tag())
-        function = tag[6].function
-        alone = ~_is_paired(function)
-        early = valid[6] & second[6] & (function == Function.ROPE)
-        m.d.sync += pending.eq(valid[6] & (alone | second[6]))
-        with m.If(valid[6]):
-            m.d.sync += [last_tag.eq(tag[6]), last_second.eq(second[6])]
-        m.d.comb += outlet.refund.eq(valid[6] & (function == Function.GATE) & ~second[6])
+        m.d.sync += pending.eq(arrived & (second | ~_is_paired(tag6.function)))
+        with m.If(arrived):
+            m.d.sync += [last_tag.eq(tag6), last_second.eq(second)]
+        early = arrived & second & (tag6.function == Function.ROPE)
+        m.d.comb += outlet.refund.eq(arrived & ~second & (tag6.function == Function.GATE))
+        is_gate, is_rope = last_tag.function == Function.GATE, last_tag.function == Function.ROPE
 
-        leaves = _registers(m, "leaves", pending | early, 6)
-        out_tag = _registers(m, "out_tag", last_tag, 6)
-        is_second = _registers(m, "is_second", last_second, 1)
-        gate = _registers(m, "gate", last_tag.function == Function.GATE, 2)
-        shift = _registers(m, "shift", Mux(last_tag.function == Function.GATE, last_tag.gate_shift, ROPE_FRAC), 4)
-        negate = _registers(m, "negate", (last_tag.function == Function.ROPE) & ~last_second, 3)
+        # the rest: one or two multiplications, shift, saturation
+        tail = stages - 7
+        m.d.comb += outlet.i.valid.eq(delay(m, pending | early, tail, name="leaving"))
+        m.d.comb += outlet.i.payload.tag.eq(delay(m, last_tag, tail, name="out_tag"))
+        shift = delay(m, Mux(is_gate, last_tag.gate_shift, golden.ROPE_FRAC), 4, name="shift")
+        negate = delay(m, is_rope & ~last_second, 3, name="negate")
+        computed = delay(m, is_gate | is_rope, tail, name="computed")
+        gate, turned = delay(m, is_gate, 1, name="gate"), delay(m, last_second, 1, name="turned")
         for pod, value in enumerate(values):
             last, before = Signal(signed(32), name=f"last{pod}"), Signal(signed(16), name=f"before{pod}")
-            with m.If(valid[6]):
+            with m.If(arrived):
                 m.d.sync += [last.eq(value), before.eq(last)]
-            cos, sin = tables.rotation(pod, last_tag.pair)
             a, b = Signal(signed(16), name=f"a{pod}"), Signal(signed(16), name=f"b{pod}")
             m.d.sync += [a.eq(Mux(last_second, before, last)), b.eq(Mux(last_second, last, value))]
-            x = [Signal(signed(16), name=f"x{pod}_{k}") for k in range(2)]
-            y = [Signal(signed(16), name=f"y{pod}_{k}") for k in range(2)]
-            m.d.sync += [
-                x[0].eq(a), y[0].eq(Mux(gate[1], b, Mux(is_second[1], sin, cos))),
-                x[1].eq(b), y[1].eq(Mux(gate[1], 0, Mux(is_second[1], cos, sin))),
-            ]
-            products = [Signal(signed(32), name=f"product{pod}_{k}") for k in range(2)]
-            m.d.sync += [product.eq(x[k] * y[k]) for k, product in enumerate(products)]
+            cos, sin = tables.rotation(pod, last_tag.pair)
+            first = _product(m, a, Mux(gate, b, Mux(turned, sin, cos)), f"first{pod}")
+            other = _product(m, b, Mux(gate, 0, Mux(turned, cos, sin)), f"other{pod}")
             total = Signal(signed(33), name=f"total{pod}")
-            m.d.sync += total.eq(Mux(negate[3], products[0] - products[1], products[0] + products[1]))
-            # round half up: drop all but one of the bits, then the sum of 1 drops that one
-            halves = Signal(signed(34), name=f"halves{pod}")
-            m.d.sync += halves.eq(Cat(Const(0, 1), total).as_signed() >> shift[4])
-            plain = _registers(m, f"late{pod}", last, 5)
-            narrow = Signal(signed(32), name=f"narrow{pod}")
-            m.d.sync += narrow.eq(Mux(_is_paired(out_tag[5].function), _saturate16((halves + 1) >> 1), plain[5]))
-            m.d.comb += outlet.i.payload.value[pod].eq(narrow)
-        m.d.comb += [outlet.i.payload.tag.eq(out_tag[6]), outlet.i.valid.eq(leaves[6])]
+            m.d.sync += total.eq(Mux(negate, first - other, first + other))
+            m.submodules[f"shift{pod}"] = narrow = ShiftSaturate(33, 5, [16])
+            m.d.comb += [
+                narrow.x.eq(total),
+                narrow.s.eq(shift),
+                outlet.i.payload.value[pod].eq(Mux(computed, narrow.o, delay(m, last, tail, name=f"plain{pod}"))),
+            ]
         return m
 
 
 class _Tables:
-    """The tables of all pods, and the way to load them. One row of a memory is one beat, so that a beat loads in a cycle."""
+    """The tables of all pods, and the way to load them. A memory row is a beat, so that one loads in a cycle."""
 
     def __init__(self, m: Module, c: Config, load: stream.Interface) -> None:
         self._m = m
@@ -171,23 +169,20 @@ class _Tables:
         offset = Cat(value[:15], ~value[15])  # value + 32768
         port = self._entries[pod]
         m.d.comb += [port.addr.eq(offset[low + self._bank_bits:]), port.en.eq(taken)]
-        offsets = _registers(m, f"offset{pod}", offset, 2)
-        row = Signal(port.data.shape(), name=f"row{pod}", reset_less=True)
+        offset = delay(m, offset, 2, name=f"offset{pod}")
+        row = Signal(port.data.shape(), name=f"row{pod}")
         m.d.sync += row.eq(port.data)
-        base, step = _halves(row.word_select(offsets[2][low:low + self._bank_bits], _RECORD_BITS))
-        bases = _registers(m, f"base{pod}", base, 2)
-        steps = _registers(m, f"step{pod}", step, 1)
-        fractions = _registers(m, f"fraction{pod}", offsets[2][:low], 1)
-        product = Signal(signed(16 + low), name=f"slope{pod}", reset_less=True)
-        m.d.sync += product.eq(steps[1] * fractions[1])
-        total = Signal(signed(18 + low), name=f"curve{pod}", reset_less=True)
-        m.d.sync += total.eq(Cat(Const(1 << (low - 1), low), bases[2]).as_signed() + product)
-        return _saturate16(total >> low)
+        base, step = _halves(row.word_select(offset[low:low + self._bank_bits], _RECORD_BITS))
+        slope = Signal(signed(16 + low), name=f"slope{pod}")
+        m.d.sync += slope.eq(delay(m, step, 1, name=f"step{pod}") * delay(m, offset[:low], 1, name=f"fraction{pod}"))
+        curve = Signal(signed(18 + low), name=f"curve{pod}")
+        m.d.sync += curve.eq(Cat(Const(1 << (low - 1), low), delay(m, base, 2, name=f"base{pod}")).as_signed() + slope)
+        return saturate(curve >> low, 16)
 
     def rotation(self, pod: int, pair: Value) -> tuple[Value, Value]:
         """(cos, sin) of `pair`, signed 16 bits, combinational from registers one cycle after it"""
         m, port, bank_bits = self._m, self._pairs[pod], self._pair_bank_bits
-        bank = _registers(m, f"bank{pod}", pair[:bank_bits], 1)[1]
+        bank = delay(m, pair[:bank_bits], 1, name=f"bank{pod}")
         m.d.comb += port.addr.eq(pair[bank_bits:])
         return _halves(port.data.word_select(bank, _RECORD_BITS))
 
@@ -200,17 +195,8 @@ def _halves(record: Value) -> tuple[Value, Value]:
     return record[:16].as_signed(), record[16:].as_signed()
 
 
-def _saturate16(value: Value) -> Value:
-    high = Shape.cast(value.shape()).width - 15
-    fits = (value[15:] == 0) | (value[15:] == (1 << high) - 1)
-    return Mux(fits, value[:16].as_signed(), Mux(value[-1], Const(-32768, signed(16)), Const(32767, signed(16))))
-
-
-def _registers(m: Module, name: str, value: Value, count: int) -> list[Value]:
-    """`value` and `count` registers behind it: item k is k cycles late"""
-    stages = [value]
-    for k in range(count):
-        stage = Signal(value.shape(), name=f"{name}_{k + 1}")
-        m.d.sync += stage.eq(stages[-1])
-        stages.append(stage)
-    return stages
+def _product(m: Module, a: Value, b: Value, name: str) -> Value:
+    """signed product of two times 16 bits, two cycles later"""
+    product = Signal(signed(32), name=name)
+    m.d.sync += product.eq(delay(m, a, 1, name=f"{name}_a") * delay(m, b, 1, name=f"{name}_b", shape=signed(16)))
+    return product

@@ -173,7 +173,9 @@ async def reset_in_mid_stream(dut: Any) -> None:
         f.o.expect(expected)
         f.i.queue(items, 0.1)
         await f.bench.cycle(int(f.rng.integers(20, 50)))
+        f.o.pause = 0.0
         await f.bench.reset()
+        f.o.pause = 0.3
         f.bench.check(f.idle(), True, "idle after reset")
         items, expected = f.mixture(6)
         f.o.expect(expected)
