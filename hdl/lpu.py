@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Module, ResetSignal, Signal
+from amaranth.hdl import Array, Module, ResetInserter, ResetSignal, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
@@ -13,7 +13,7 @@ from .control.exchange import Exchange
 from .control.registers import ControlRegisters
 from .control.results import ResultMerge
 from .control.supervisor import Supervisor
-from .engine.engine import Engine
+from .engine.engine import engine_signature
 from .memory.axi import axi4_lite_signature, axi4_signature, connect_flat, flat_members
 
 ENGINE_MODULE = "lpu_engine"
@@ -53,12 +53,11 @@ class Lpu(wiring.Component):
         m.d.sync += [context.eq(registers.context), window.eq(registers.window)]
         start, stop = Signal(), Signal()
         m.d.sync += [start.eq(supervisor.engine_start), stop.eq(supervisor.stop)]
-        m.d.comb += results.clear.eq(supervisor.engine_start)
+        m.d.comb += [results.clear.eq(supervisor.engine_start), supervisor.results_idle.eq(results.idle)]
 
         counter_values = []
-        blueprint = Engine(c)
         for e in range(c.engines):
-            engine = instantiate(m, blueprint, ENGINE_MODULE, f"engine{e:02d}", ResetSignal() | engine_reset)
+            engine = instantiate(m, engine_signature(c), ENGINE_MODULE, f"engine{e:02d}", ResetSignal() | engine_reset)
             connect_flat(m, self, f"m_axi{e:02d}", engine.axi)
             m.d.comb += [
                 engine.context.eq(context), engine.start.eq(start), engine.stop.eq(stop), engine.window.eq(window[e]),
@@ -86,6 +85,4 @@ class Lpu(wiring.Component):
 
 
 def _resettable(component: wiring.Component, reset: Signal) -> wiring.Component:
-    from amaranth.hdl import ResetInserter
-
     return ResetInserter(reset)(component)  # type: ignore[return-value]

@@ -15,12 +15,11 @@ def component_ports(component: wiring.Component) -> dict[str, tuple[Any, None]]:
     return {name: (value, None) for name, value in values.items() if not isinstance(value, Const)}
 
 
-def instantiate(m: Module, component: wiring.Component, module: str, name: str, reset: Value) -> Any:
-    """Instantiate Verilog module `module`, which was emitted from `component`, as submodule `name`; returns its interface.
+def instantiate(m: Module, signature: wiring.Signature, module: str, name: str, reset: Value) -> Any:
+    """Instantiate Verilog module `module`, emitted from a component of `signature`, as submodule `name`; returns its interface.
 
-    The component itself is not elaborated, so a hierarchy of many equal engines costs one emission.
+    The component itself is not elaborated here, so a hierarchy of many equal engines costs one emission.
     """
-    signature = component.signature
     interface = signature.create(path=(name,))
     ports = {}
     for path, member, value in signature.flatten(interface):

@@ -26,7 +26,8 @@ def engine_status() -> data.StructLayout:
 class Supervisor(wiring.Component):
     """State of the machine.
 
-    `start` is taken only when idle and without fault: `engine_start` pulses, `busy` until all engines have halted. The first fault
+    `start` is taken only when idle and without fault: `engine_start` pulses, `busy` until all engines have halted and their results are
+    merged (`results_idle`). The first fault
     (of the lowest engine, if several) stops all engines and ends the pass: `busy` falls, `stop` stays. `soft_reset` stops
     the engines, waits until all memory ports are quiet, resets them in one cycle and clears fault. The watchdog fires when no engine
     made progress for `watchdog` cycles (0: never) and blames the first engine that does not just wait for others.
@@ -38,6 +39,7 @@ class Supervisor(wiring.Component):
             "start": In(1),
             "soft_reset": In(1),
             "watchdog": In(32),
+            "results_idle": In(1),
             "engines": In(data.ArrayLayout(engine_status(), config.engines)),
             "engine_start": Out(1),
             "engine_reset": Out(1),
@@ -104,7 +106,7 @@ class Supervisor(wiring.Component):
                     m.d.sync += [self.fault.eq(Mux(faulty.any(), faults[blamed], Fault.WATCHDOG)),
                                  self.fault_engine.eq(blamed), self.fault_op.eq(ops[blamed])]
                     m.next = "FAULT"
-                with m.Elif(halted.all() & (settle == 0)):
+                with m.Elif(halted.all() & self.results_idle & (settle == 0)):
                     m.d.sync += self.done.eq(1)
                     m.next = "IDLE"
             with m.State("FAULT"):

@@ -16,7 +16,7 @@ from ..control.counters import COUNTER_BITS, Counters
 from ..control.fetch import Fetch, fetched_op
 from ..control.issue import Issue
 from ..control.supervisor import engine_status
-from ..isa import Fault, Opcode
+from ..isa import Destination, Fault, Opcode
 from ..memory.axi import axi4_signature, connect_flat, dma_window
 from ..memory.reader import Reader
 from ..memory.writer import Writer
@@ -45,6 +45,23 @@ def handshake(m: Module, source: Any, sink: Any, condition: Any = 1) -> None:
     m.d.comb += [sink.valid.eq(source.valid & condition), source.ready.eq(sink.ready & condition)]
 
 
+def engine_signature(c: Config) -> wiring.Signature:
+    """ports of an engine beside clock and reset"""
+    return wiring.Signature({
+        "context": In(pass_context(c)),
+        "window": In(dma_window(c)),
+        "start": In(1),
+        "stop": In(1),
+        "axi": Out(axi4_signature(c)),
+        "o_exchange": Out(stream.Signature(exchange_word(c))),
+        "i_exchange": In(stream.Signature(exchange_word(c), always_ready=True)),
+        "o_result": Out(stream.Signature(head_result(c))),
+        "status": Out(engine_status()),
+        "counter_index": In(8),
+        "counter_value": Out(COUNTER_BITS),
+    })
+
+
 class Engine(wiring.Component):
     """Executes its program from `start` to HALT. Everything it shares with others passes over `o_exchange` and `i_exchange`.
 
@@ -52,20 +69,8 @@ class Engine(wiring.Component):
     """
 
     def __init__(self, config: Config) -> None:
-        self._c = c = config
-        super().__init__({
-            "context": In(pass_context(c)),
-            "window": In(dma_window(c)),
-            "start": In(1),
-            "stop": In(1),
-            "axi": Out(axi4_signature(c)),
-            "o_exchange": Out(stream.Signature(exchange_word(c))),
-            "i_exchange": In(stream.Signature(exchange_word(c), always_ready=True)),
-            "o_result": Out(stream.Signature(head_result(c))),
-            "status": Out(engine_status()),
-            "counter_index": In(8),
-            "counter_value": Out(COUNTER_BITS),
-        })
+        self._c = config
+        super().__init__(engine_signature(config))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -196,7 +201,7 @@ class Engine(wiring.Component):
         wiring.connect(m, sfu.o, router.i)
         wiring.connect(m, router.o_exchange, wiring.flipped(self.o_exchange))
 
-        on_the_way = Signal(6)  # inside the requantiser
+        on_the_way = Signal(8)  # inside the requantiser
         m.d.sync += on_the_way.eq(on_the_way + (requantiser.i.valid & requantiser.i.ready) - (result.valid & result.ready))
 
         # -- memories written by the units ---------------------------------------------------------------------------
