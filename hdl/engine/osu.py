@@ -238,7 +238,8 @@ class _Totals(wiring.Component):
     """Sums of probabilities of finished blocks into totals, and 1/total after a head's last block, pod after pod.
 
     `i_item` comes before its `i_sum`. An item leaves by `o_item` when its total is under way; with a head's last item
-    a word leaves by `o_inverse` some `pods` + 10 cycles later. An item takes max(4, pods) cycles; `items` may be inside.
+    a word leaves by `o_inverse` some `pods` + 10 cycles later. An item takes max(4, pods) cycles; up to `items` are
+    inside.
     """
 
     def __init__(self, config: Config, items: int) -> None:
