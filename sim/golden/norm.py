@@ -39,11 +39,10 @@ def norm(x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, *, eps: int, out_shift
     x = np.asarray(x, np.int64)
     n = x.shape[-1]
     high, low = x >> 16, x & 0xFFFF  # exact sums of squares for residuals of up to 32 bits
-    out = np.empty_like(x)
-    for t in range(x.shape[0]):
-        s1 = int(x[t].sum()) if centred else 0
-        s2 = (int((high[t] ** 2).sum()) << 32) + (int((high[t] * low[t]).sum()) << 17) + int((low[t] ** 2).sum())
-        r, shift = rsqrt(max(n * s2 - s1 * s1 + eps, 1), table_bits)
-        y = saturate(round_shift((n * x[t] - s1) * r, 24 - NORM_FRAC + shift // 2), NORM_BITS)
-        out[t] = saturate(round_shift(y * np.asarray(gamma, np.int64), out_shift) + np.asarray(beta, np.int64), 16)
-    return out
+    mean = x.sum(axis=1) if centred else np.zeros(len(x), np.int64)  # S1
+    parts = zip(mean.tolist(), *((a * b).sum(axis=1).tolist() for a, b in ((high, high), (high, low), (low, low))), strict=True)
+    root = np.array([rsqrt(max(n * ((hh << 32) + (hl << 17) + ll) - s1 * s1 + eps, 1), table_bits)
+                     for s1, hh, hl, ll in parts], np.int64).reshape(-1, 2)
+    r, shift = root[:, :1], root[:, 1:]
+    y = saturate(round_shift((n * x - mean[:, None]) * r, 24 - NORM_FRAC + shift // 2), NORM_BITS)
+    return saturate(round_shift(y * np.asarray(gamma, np.int64), out_shift) + np.asarray(beta, np.int64), 16)

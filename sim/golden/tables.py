@@ -6,6 +6,7 @@ Each table holds segment starts and the step to the next one; a look-up interpol
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -13,18 +14,21 @@ import numpy as np
 from .fixed import Int, round_shift, saturate
 
 
+@functools.cache
 def exp2_table(bits: int) -> tuple[Int, Int]:
     """2**-f for f in [0, 1): base (unsigned 17 bits, 65536 = 1.0) and descent (unsigned), `2**bits` entries each."""
     points = np.floor(65536 * 2.0 ** (-np.arange((1 << bits) + 1) / (1 << bits)) + 0.5).astype(np.int64)
     return points[:-1], points[:-1] - points[1:]
 
 
+@functools.cache
 def reciprocal_table(bits: int) -> tuple[Int, Int]:
     """2**31 / mantissa for a mantissa in [2**15, 2**16): base (unsigned 17 bits) and descent, `2**bits` entries."""
     points = np.floor(65536 / (1 + np.arange((1 << bits) + 1) / (1 << bits)) + 0.5).astype(np.int64)
     return points[:-1], points[:-1] - points[1:]
 
 
+@functools.cache
 def rsqrt_table(bits: int) -> tuple[Int, Int]:
     """2**24 / sqrt(t) for t in [2**16, 2**18): base (unsigned 17 bits) and descent; 3·2**bits entries.
 
