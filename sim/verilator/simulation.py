@@ -104,7 +104,7 @@ class Simulation:
         self._memories.pop(channel, None)
         self._port("place", channel, base, size)
         view = (c_uint8 * size).from_address(self._port("bytes", channel)) if size else (c_uint8 * 0)()
-        self._memories[channel] = np.frombuffer(view, np.uint8)
+        self._memories[channel] = np.ctypeslib.as_array(view)
         return self._memories[channel]
 
     def memory(self, channel: int) -> NDArray[np.uint8]:

@@ -16,6 +16,8 @@ from lpu.tb.sim.standin import DISTANCE, Misbehaviour, verilog
 from lpu.tools.backend import Control, Status
 from lpu.tools.errors import ToolError
 
+pytestmark = pytest.mark.slow
+
 SIZE = 2 * DISTANCE
 BASE = 1 << 20
 CONFIGS = {"2x8": preset("tiny"), "1x128": replace(preset("v80"), engines=1, lanes=128)}

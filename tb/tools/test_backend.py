@@ -20,6 +20,8 @@ from lpu.tools.backend import (
 )
 from lpu.tools.errors import ImageError
 
+pytestmark = pytest.mark.slow
+
 TINY = preset("tiny")
 SIZE = 2 * DISTANCE
 
