@@ -1,0 +1,358 @@
+"""What a compiled program does: all engines in step, op by op from the raw bytes of their images.
+
+It shares nothing with the compiler but the encoding, so that agreement with `GoldenSession` shows layout, sharding and
+program to be right; the words that it sees on the exchange name the first op at which an RTL run differs. Memories that
+nothing has written start with garbage, as in hardware.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ...hdl.config import Config
+from ...hdl.isa import MAGIC, OP_BYTES, VERSION, Destination, Function, Opcode, Source, decode
+from .embed import add_residual, embed
+from .fixed import Int, requantise
+from .norm import norm
+from .osu import attend, scores
+from .pods import multiply
+from .sfu import activate, gate, rope, to_cache
+
+
+class ProgramError(AssertionError):
+    """a program that hardware could not run: words missing at a WAIT, an address outside, a header that does not fit"""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """All words between two WAITs: what the engines have told each other."""
+
+    op: int
+    """index of the WAIT"""
+    words: dict[tuple[int, int, int], Int]
+    """(residual, index, token) → value"""
+
+
+@dataclass(frozen=True)
+class _Pass:
+    tokens: Int
+    positions: Int
+    base: int
+    visible: NDArray[np.bool_]
+    head: bool
+
+
+class Machine:
+    """`config.engines` engines with their images; the KV caches live in the images, as in hardware."""
+
+    def __init__(
+        self, config: Config, channels: Sequence[bytes], program: int = 0, stored: Sequence[int] | None = None
+    ) -> None:
+        """stored: bytes of each channel that were written before the first pass; garbage is put behind them"""
+        rng = np.random.default_rng(0)
+        self.config = config
+        self.engines = [
+            _Engine(config, c, program, n, rng) for c, n in zip(channels, stored or map(len, channels), strict=True)
+        ]
+
+    def run(
+        self,
+        tokens: ArrayLike,
+        *,
+        base: int,
+        positions: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        head: bool = True,
+        observe: Callable[[Exchange], None] | None = None,
+    ) -> Int:
+        """One pass over M ≤ `pods` tokens → logits `[M, vocab]`, `[M, 0]` without `head`.
+
+        Arguments as those of `GoldenSession.run`. Raises `ProgramError`.
+        """
+        token = np.asarray(tokens, np.int64)
+        count = len(token)
+        within = np.tri(count, dtype=bool) if mask is None else np.asarray(mask, bool)
+        position = base + np.arange(count) if positions is None else np.asarray(positions, np.int64)
+        now = _Pass(token, position, base, np.concatenate([np.ones((count, base), bool), within], axis=1), head)
+        programs = [e.begin(count) for e in self.engines]
+        words: dict[tuple[int, int, int], Int] = {}
+        sent = 0
+        logits: dict[int, Int] = {}
+        for index, ops in enumerate(zip(*programs, strict=True)):
+            if len({op["opcode"] for op in ops}) != 1:
+                raise ProgramError(f"op {index}: engines are out of step")
+            for engine, op in zip(self.engines, ops, strict=True):
+                for residual, at, pods, values in engine.execute(op, now):
+                    sent += len(at)
+                    for t in pods:
+                        for i, value in zip(at.tolist(), values[t], strict=True):
+                            if (residual, i, int(t)) in words:
+                                raise ProgramError(f"op {index}: element {i} of token {t} is sent twice")
+                            words[residual, i, int(t)] = value
+                if op["opcode"] == Opcode.HEAD and head:
+                    logits |= engine.logits(op)
+            if ops[0]["opcode"] == Opcode.WAIT:
+                self._deliver(index, ops, words, sent, count)
+                if observe is not None:
+                    observe(Exchange(index, words))
+                words, sent = {}, 0
+        if sent:
+            raise ProgramError(f"{sent} words are sent after the last WAIT")
+        if sorted(logits) != list(range(len(logits))):
+            raise ProgramError("the engines' vocabulary rows leave a gap")
+        return np.stack([logits[i] for i in range(len(logits))], axis=1) if logits else np.zeros((count, 0), np.int64)
+
+    def _deliver(
+        self, index: int, ops: Sequence[dict[str, Any]], words: dict[tuple[int, int, int], Int], sent: int, count: int
+    ) -> None:
+        for op in ops:
+            expected = op["count"] * (count if op["per_token"] else 1)
+            if sent != expected or len(words) != op["count"] * count:
+                raise ProgramError(f"op {index}: WAIT for {expected} words, {sent} were sent")
+        for engine in self.engines:
+            for (residual, i, t), value in words.items():
+                (engine.residual if residual else engine.gather)[t, i] = value
+
+
+def first_difference(
+    expected: Iterable[Exchange],
+    words: Iterable[tuple[int, int, int, Sequence[int]]],
+    names: Sequence[str],
+    tokens: int,
+) -> str | None:
+    """Compare captured words (residual, index, pod mask, values of the pods), in order of arrival, with `expected`.
+
+    Returns a line that names the first op that differs (`names`: op names of the program), or None.
+    """
+    stream = iter(words)
+    for exchange in expected:
+        name, missing = names[exchange.op].removesuffix(".wait"), dict(exchange.words)
+        while missing:
+            word = next(stream, None)
+            if word is None:
+                return f"{name}: {len(missing)} elements never came"
+            residual, index, mask, values = word
+            for t in range(tokens):
+                if mask >> t & 1:
+                    value = missing.pop((residual, index, t), None)
+                    place = f"{name}: {'residual' if residual else 'gathered'} element {index} of token {t}"
+                    if value is None:
+                        return f"{place} was not expected"
+                    if int(value) != values[t]:
+                        return f"{place} is {values[t]}, golden has {int(value)}"
+    return None
+
+
+class _Engine:
+    def __init__(self, config: Config, image: bytes, program: int, stored: int, rng: np.random.Generator) -> None:
+        self.config, self.program, self._rng = config, program, rng
+        self.memory = np.frombuffer(image, np.uint8).copy()
+        self.memory[stored:] = rng.integers(0, 256, len(self.memory) - stored)
+
+    def begin(self, tokens: int) -> list[dict[str, Any]]:
+        """a new pass of so many tokens: clears nothing that hardware does not, checks the header, returns the ops"""
+        c = self.config
+
+        def garbage(n: int) -> Int:
+            return self._rng.integers(-32768, 32768, (tokens, n))
+
+        self.residual, self.normed = garbage(c.limits.max_hidden), garbage(c.limits.max_hidden)
+        self.gather, self.vector = garbage(c.gather_depth), garbage(c.limits.vector_rows * c.lanes)
+        self._cos, self._sin = garbage(c.padded_head_dim // 2), garbage(c.padded_head_dim // 2)
+        header = decode(self._bytes(self.program, OP_BYTES).tobytes())
+        if (header["opcode"], header.get("magic"), header.get("version"), header.get("fingerprint")) != (
+            Opcode.HEADER,
+            MAGIC,
+            VERSION,
+            c.fingerprint,
+        ):
+            raise ProgramError("the program's header has another magic, version or configuration")
+        raw = self._bytes(self.program, header["ops"] * OP_BYTES).tobytes()
+        ops = [decode(raw[i : i + OP_BYTES]) for i in range(0, len(raw), OP_BYTES)]
+        if [i for i, op in enumerate(ops) if op["opcode"] == Opcode.HALT] != [len(ops) - 1]:
+            raise ProgramError("HALT must be the last op, and only that")
+        return ops
+
+    def execute(self, op: dict[str, Any], now: _Pass) -> list[tuple[int, Int, Int, Int]]:
+        """one op; returns what it sends: (residual, indices, tokens, values `[all tokens, indices]`)"""
+        c = self.config
+        match op["opcode"]:
+            case Opcode.TABLE:
+                pairs = (
+                    self._bytes(op["address"], 4 << c.numerics.table_bits).view("<i2").reshape(-1, 2).astype(np.int64)
+                )
+                self._table = pairs[:, 0], pairs[:, 1]
+            case Opcode.ROPE:
+                row = -(-4 * op["pairs"] // c.lanes) * c.lanes
+                for t, position in enumerate(now.positions):
+                    pairs = self._bytes(op["address"] + int(position) * row, 4 * op["pairs"]).view("<i2").reshape(-1, 2)
+                    self._cos[t, : op["pairs"]], self._sin[t, : op["pairs"]] = pairs[:, 0], pairs[:, 1]
+            case Opcode.EMBED:
+                return self._embed(op, now)
+            case Opcode.NORM:
+                self._norm(op)
+            case Opcode.GEMV:
+                return self._gemv(op, now) if op["tiles"] else []
+            case Opcode.ATTENTION:
+                return self._attention(op, now)
+        return []
+
+    # -- ops --------------------------------------------------------------------------------------------------
+
+    def _embed(self, op: dict[str, Any], now: _Pass) -> list[tuple[int, Int, Int, Int]]:
+        lanes, planes, length, sent = self.config.lanes, op["planes"], op["length"], []
+        shift = op["shift"] - (op["shift"] >> 7 << 8)
+        for t, row in enumerate((now.positions if op["by_position"] else now.tokens) - op["first"]):
+            if 0 <= row < op["rows"]:
+                group = op["address"] + int(row) // lanes * (4 + lanes * op["beats"]) * lanes
+                m, s = self._records(group + 4 * (int(row) % lanes), 1)
+                data = self._bytes(group + (4 + int(row) % lanes * op["beats"]) * lanes, op["beats"] * lanes)
+                x = _integers(data.reshape(-1, planes, lanes).transpose(0, 2, 1)).reshape(-1)[:length]
+                x = embed(x, m, s, shift, self.config.numerics.residual_bits)
+                if op["add"]:
+                    x = add_residual(self.residual[t, :length], x, self.config.numerics.residual_bits)
+                values = np.zeros((len(now.tokens), length), np.int64)
+                values[t] = x
+                sent.append((1, np.arange(length), np.array([t]), values))
+        return sent
+
+    def _norm(self, op: dict[str, Any]) -> None:
+        n = op["length"]
+        pairs = self._bytes(op["address"], 4 * n).view("<i2").reshape(-1, 2)
+        out = norm(
+            self.residual[:, :n],
+            pairs[:, 0],
+            pairs[:, 1],
+            eps=op["eps_high"] << 32 | op["eps_low"],
+            out_shift=op["shift"],
+            centred=bool(op["centred"]),
+            table_bits=self.config.numerics.rsqrt_bits,
+        )
+        (self.vector if op["to_vector"] else self.normed)[:, :n] = out
+
+    def _gemv(self, op: dict[str, Any], now: _Pass) -> list[tuple[int, Int, Int, Int]]:
+        c, lanes, length, planes = self.config, self.config.lanes, op["length"], op["planes"]
+        outputs, scales = op["tiles"] * lanes, 8 if op["bias"] else 4
+        data = self._bytes(op["address"], op["tiles"] * (scales + length * planes) * lanes).reshape(op["tiles"], -1)
+        m, s = _split_records(data[:, : 4 * lanes].reshape(outputs, 4))
+        bias = (
+            np.ascontiguousarray(data[:, 4 * lanes : 8 * lanes]).view("<i4").reshape(-1).astype(np.int64)
+            if op["bias"]
+            else 0
+        )
+        weight = _integers(data[:, scales * lanes :].reshape(op["tiles"], length, planes, lanes).transpose(0, 3, 1, 2))
+        x = self.gather if op["source"] == Source.GATHER else self.normed
+        acc = multiply(x[:, op["operand"] : op["operand"] + length], weight.reshape(outputs, length), 8 * (planes - 1))
+        residual = op["destination"] == Destination.RESIDUAL
+        value = requantise(acc, bias, m, s, c.numerics.residual_bits if residual else 16)
+        if op["function"] == Function.ACTIVATE:
+            value = activate(value, self._table)
+        elif op["function"] == Function.GATE:
+            value = gate(value[:, 0::2], value[:, 1::2], self._table, op["gate_shift"])
+        elif op["function"] == Function.ROPE:
+            pairs = op["head_tiles"] * lanes // 2
+            heads = value.reshape(len(value), -1, 2 * pairs)
+            value = rope(heads, self._cos[:, None, :pairs], self._sin[:, None, :pairs]).reshape(value.shape)
+        index = op["first"] + np.arange(value.shape[1])
+        match op["destination"]:
+            case Destination.VECTOR:
+                self.vector[:, index] = value
+            case Destination.KEY | Destination.VALUE:
+                self._append(op, to_cache(value, op["kv_planes"]), now.base)
+            case _:
+                keep = index < op["limit"]
+                index, value = index[keep], value[:, keep]
+                if residual:
+                    value = add_residual(self.residual[:, index], value, c.numerics.residual_bits)
+                return [(int(residual), index, np.arange(len(now.tokens)), value)]
+        return []
+
+    def _append(self, op: dict[str, Any], x: Int, base: int) -> None:
+        """write rows base … of the key or value cache"""
+        lanes, planes, tiles, block = self.config.lanes, op["kv_planes"], op["head_tiles"], self.config.numerics.block
+        data = (
+            x.astype("<i2").view(np.uint8).reshape(len(x), -1, tiles, lanes, 2)[..., :planes].transpose(0, 1, 2, 4, 3)
+        )
+        for t, row in enumerate(range(base, base + len(x))):
+            for h in range(data.shape[1]):
+                for tile in range(tiles):
+                    beat = (
+                        row * tiles + tile
+                        if op["destination"] == Destination.KEY
+                        else ((row // block * tiles + tile) * block + row % block)
+                    )
+                    start = op["kv_address"] + h * op["kv_stride"] + beat * planes * lanes
+                    self._bytes(start, planes * lanes)[:] = data[t, h, tile].reshape(-1)
+
+    def _attention(self, op: dict[str, Any], now: _Pass) -> list[tuple[int, Int, Int, Int]]:
+        n, lanes, planes, tiles = self.config.numerics, self.config.lanes, op["kv_planes"], op["head_tiles"]
+        keys, sent = now.base + len(now.tokens), []
+        blocks, size = -(-keys // n.block), tiles * planes * lanes
+        for h in range(op["heads"]):
+            start = h // op["group"] * op["kv_stride"]
+            k = (
+                self._bytes(op["key_address"] + start, keys * size)
+                .reshape(keys, tiles, planes, lanes)
+                .transpose(0, 1, 3, 2)
+            )
+            v = self._bytes(op["value_address"] + start, blocks * n.block * size).reshape(
+                blocks, tiles, n.block, planes, lanes
+            )
+            query = self.vector[:, (op["operand"] + h * tiles) * lanes :][:, : tiles * lanes]
+            s = scores(query, _integers(k).reshape(keys, -1), op["score_m"], op["score_s"], planes)
+            values = _integers(v.transpose(0, 2, 1, 4, 3)).reshape(blocks * n.block, -1)[:keys]
+            mixed = attend(
+                s,
+                values,
+                now.visible,
+                block=n.block,
+                value_planes=planes,
+                value_shift=n.value_shift,
+                exp_bits=n.exp_bits,
+                reciprocal_bits=n.reciprocal_bits,
+            )
+            m, s = self._records(op["address"] + h * tiles * 4 * lanes, tiles * lanes)
+            out = requantise(mixed, 0, m, s, 16)[:, : op["head_dim"]]
+            sent.append(
+                (0, op["first"] + h * op["head_dim"] + np.arange(op["head_dim"]), np.arange(len(now.tokens)), out)
+            )
+        return sent
+
+    def logits(self, op: dict[str, Any]) -> dict[int, Int]:
+        """the HEAD op: vocabulary index → logits of all tokens"""
+        lanes, groups, beats = self.config.lanes, op["groups"], op["beats"]
+        data = self._bytes(op["address"], groups * (4 + lanes * beats) * lanes).reshape(
+            groups, (4 + lanes * beats) * lanes
+        )
+        m, s = _split_records(data[:, : 4 * lanes].reshape(groups * lanes, 4))
+        weight = data[:, 4 * lanes :].reshape(groups * lanes, beats * lanes).view(np.int8)
+        x = self.vector[:, op["operand"] * lanes :][:, : beats * lanes]
+        out = requantise(multiply(x, weight), 0, m, s, 32)
+        return {op["first"] + i: out[:, i] for i in range(groups * lanes) if op["first"] + i < op["limit"]}
+
+    # -- memory -----------------------------------------------------------------------------------------------
+
+    def _bytes(self, offset: int, size: int) -> NDArray[np.uint8]:
+        if offset < 0 or offset + size > len(self.memory):
+            raise ProgramError(f"bytes {offset} to {offset + size} are outside the image of {len(self.memory)}")
+        return self.memory[offset : offset + size]
+
+    def _records(self, offset: int, count: int) -> tuple[Int, Int]:
+        return _split_records(self._bytes(offset, 4 * count).reshape(count, 4))
+
+
+def _split_records(data: NDArray[np.uint8]) -> tuple[Int, Int]:
+    """`[n, 4]` → m, s"""
+    wide = data.astype(np.int64)
+    return wide[:, 0] | wide[:, 1] << 8, wide[:, 2]
+
+
+def _integers(data: NDArray[np.uint8]) -> Int:
+    """bytes `[..., planes]` → signed integers `[...]`"""
+    planes = data.shape[-1]
+    return np.ascontiguousarray(data).view(f"<i{planes}")[..., 0].astype(np.int64)

@@ -1,0 +1,111 @@
+"""A `Backend` whose machine is the interpreter of programs: all of the driver and the runtime without a line of RTL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from lpu.hdl.config import Config
+from lpu.hdl.isa import MAGIC, VERSION, Opcode, decode
+from lpu.hdl.registers import REGISTERS, Counter
+from lpu.sim.golden.program import Machine
+from lpu.tools.backend import Control, Flags, Status
+from numpy.typing import NDArray
+
+
+class ProgramBackend:
+    """Registers and memories over `sim.golden.program.Machine`. `break_logit` adds 1 to that vocabulary row's logits.
+
+    Every pass takes 1000 cycles, half of which use a beat.
+    """
+
+    def __init__(self, config: Config, image_sizes: Sequence[int], **_: Any) -> None:
+        self.config = config
+        self.memory = [np.zeros(n, np.uint8) for n in image_sizes]
+        self.registers: dict[int, int] = {}
+        self.break_logit: int | None = None
+        self.passes = 0
+        self._machine: Machine | None = None
+        for name, value in (
+            ("ID", MAGIC),
+            ("VERSION", VERSION),
+            ("FINGERPRINT", config.fingerprint),
+            ("SHAPE", config.engines | config.lanes << 8 | config.pods << 16),
+            ("STATUS", Status.QUIET),
+        ):
+            self._set(name, value)
+
+    @property
+    def channels(self) -> int:
+        return len(self.memory)
+
+    @property
+    def cycles(self) -> int:
+        return 1000 * self.passes
+
+    def window(self, channel: int) -> tuple[int, int]:
+        return 0, len(self.memory[channel])
+
+    def read_register(self, address: int) -> int:
+        if address == REGISTERS["COUNTER_LOW"].address:
+            counter = self._get("COUNTER_SELECT") & 0xFF
+            return {int(Counter.CYCLES): 1000, int(Counter.DATA_BEATS): 500, int(Counter.STALL_MEMORY): 100}.get(
+                counter, 0
+            )
+        return self.registers.get(address, 0)
+
+    def write_register(self, address: int, value: int) -> None:
+        self.registers[address] = value
+        if address == REGISTERS["CONTROL"].address and value & Control.START:
+            self._pass()
+
+    def read_memory(self, channel: int, offset: int, size: int) -> bytes:
+        return self.memory[channel][offset : offset + size].tobytes()
+
+    def write_memory(self, channel: int, offset: int, data: bytes | NDArray[np.uint8]) -> None:
+        source = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data
+        self.memory[channel][offset : offset + source.size] = source
+        self._machine = None
+
+    def wait(self, limit: int) -> None:
+        pass
+
+    def _pass(self) -> None:
+        count, flags = self._get("TOKENS"), self._get("FLAGS")
+        if self._machine is None:
+            self._machine = Machine(self.config, [m.tobytes() for m in self.memory], self._get("PROGRAM"))
+        masks = np.array([[self._get("MASK", t) >> j & 1 for j in range(count)] for t in range(count)], bool)
+        logits = self._machine.run(
+            [self._get("TOKEN", t) for t in range(count)],
+            base=self._get("BASE"),
+            mask=masks,
+            positions=[self._get("POSITION", t) for t in range(count)],
+            head=bool(flags & Flags.HEAD),
+        )
+        if self.break_logit is not None and logits.size:
+            logits[:, self.break_logit] += 1
+        self.passes += 1
+        self._set("STATUS", Status.DONE | Status.QUIET)
+        if not flags & Flags.HEAD:
+            return
+        for t, row in enumerate(logits):
+            self._set("RESULT_TOKEN", int(row.argmax()), t)
+            self._set("RESULT_LOGIT", int(row.max()) & 0xFFFFFFFF, t)
+        if flags & Flags.LOGITS:
+            self._store(logits)
+
+    def _store(self, logits: NDArray[np.int64]) -> None:
+        for memory in self.memory:
+            ops = (decode(memory[i : i + 64].tobytes()) for i in range(self._get("PROGRAM"), len(memory), 64))
+            head = next(op for op in ops if op["opcode"] == Opcode.HEAD)
+            rows = logits[:, head["first"] : head["first"] + head["groups"] * self.config.lanes].astype("<i4")
+            for t, row in enumerate(rows):
+                start = head["logits"] + t * head["logits_stride"]
+                memory[start : start + 4 * len(row)] = row.view(np.uint8)
+
+    def _get(self, name: str, index: int = 0) -> int:
+        return self.registers.get(REGISTERS[name].address + 4 * index, 0)
+
+    def _set(self, name: str, value: int, index: int = 0) -> None:
+        self.registers[REGISTERS[name].address + 4 * index] = int(value)

@@ -1,0 +1,326 @@
+"""Fixed-point model + configuration → memory images and programs, the same bytes each time (`docs/architecture.md`)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..hdl.config import Config
+from ..hdl.isa import MAGIC, OP_BYTES, VERSION, Destination, Function, Opcode, Source, encode
+from .errors import CapacityError
+from .image import Image, Region
+from .layout import (
+    Bytes,
+    Shard,
+    ceil_div,
+    gemv_bytes,
+    group_bytes,
+    head_rows,
+    norm_bytes,
+    output_bytes,
+    pair_bytes,
+    row_beats,
+    shard,
+    tile_rows,
+)
+from .limits import check_formats, check_shape
+from .quantised import Linear, QuantisedModel, Table
+
+
+def with_context(model: QuantisedModel, context: int) -> QuantisedModel:
+    """the same model cut to its first `context` positions; raises `CapacityError` if it has fewer"""
+    if not 1 <= context <= model.context:
+        raise CapacityError(f"context {context} is not between 1 and the model's {model.context} positions")
+    position = model.position
+    if position is not None:
+        position = dataclasses.replace(
+            position, weight=position.weight[:context], m=position.m[:context], s=position.s[:context]
+        )
+    rope = None if model.rope is None else (model.rope[0][:context], model.rope[1][:context])
+    return dataclasses.replace(model, context=context, position=position, rope=rope)
+
+
+def compile_model(model: QuantisedModel, config: Config, *, context: int | None = None) -> Image:
+    """Lay `model` out for `config`; `context` keeps only the first positions (smaller caches).
+
+    Raises `CapacityError` when the model exceeds a limit of the machine or an image exceeds 4 GiB.
+    """
+    if context is not None:
+        model = with_context(model, context)
+    check_shape(model, model.context, config)
+    check_formats(model, config)
+    parts = [_Engine(model, config, e) for e in range(config.engines)]
+    return Image(
+        config=config,
+        model=model,
+        channels=[p.channel() for p in parts],
+        regions=[p.regions for p in parts],
+        stored=[p.stored for p in parts],
+        program=0,
+        op_names=[name for name, _ in parts[0].ops(defaultdict(int))],
+    )
+
+
+class _Engine:
+    """Layout and program of one engine."""
+
+    def __init__(self, model: QuantisedModel, config: Config, engine: int) -> None:
+        self.model, self.config, self.engine = model, config, engine
+        self.shard: Shard = shard(model, config, engine)
+        self.head_tiles = ceil_div(model.head_dim, config.lanes)
+        self.keys = ceil_div(model.context, config.numerics.block) * config.numerics.block
+        self._tables: dict[bytes, str] = {}
+        self.regions: list[Region] = []
+        self._data: list[Bytes | None] = []
+        self._align = max(64, config.lanes)
+        self._end = 0
+        self._place("program", len(self.ops(defaultdict(int))) * OP_BYTES, "64-byte ops")
+        self._layout()
+
+    # -- memory -----------------------------------------------------------------------------------------------
+
+    def _place(self, name: str, content: Bytes | int, form: str) -> None:
+        """the next region: bytes, or a number of bytes that nothing has to fill"""
+        size = content if isinstance(content, int) else len(content)
+        self.regions.append(Region(name=name, offset=self._end, size=size, format=form))
+        self._data.append(None if isinstance(content, int) else content)
+        self._end += ceil_div(size, self._align) * self._align
+        if self._end > 1 << 32:
+            raise CapacityError(
+                f"model {self.model.name}: the image of engine {self.engine} is {self._end - (1 << 32)} bytes "
+                f"above the 4 GiB of 32-bit offsets at {name}; raise engines (now {self.config.engines})"
+            )
+
+    def _matrix(self, name: str, linear: Linear, rows: Any) -> None:
+        form = f"tiles: scales, {'biases, ' if linear.bias is not None else ''}int{8 * linear.planes} beats"
+        self._place(name, gemv_bytes(linear, rows, self.config.lanes), form)
+
+    def _groups(self, name: str, table: Table, groups: range) -> None:
+        self._place(
+            name, group_bytes(table, groups, self.config.lanes), f"row groups: scales, int{8 * table.planes} rows"
+        )
+
+    def _layout(self) -> None:
+        model, lanes, part = self.model, self.config.lanes, self.shard
+        queries = head_rows(part.heads, model.head_dim, self.head_tiles, lanes)
+        cached = head_rows(part.kv_heads, model.head_dim, self.head_tiles, lanes)
+        hidden = tile_rows(part.hidden_tiles, model.hidden, lanes)
+        self._groups("embedding", model.embedding, part.vocabulary)
+        if model.position is not None:
+            self._groups("position", model.position, part.positions)
+        if model.rope is not None:
+            self._place("rope", pair_bytes(model.rope, lanes), "per position and pair cos, sin int16")
+        for i, layer in enumerate(model.layers):
+            at = f"layer.{i}."
+            if self.table_name(i) == at + "table":
+                self._place(at + "table", pair_bytes(layer.table, lanes), "base, step int16")
+            self._place(at + "attention_norm", norm_bytes(layer.attention_norm, lanes), "gamma, beta int16")
+            self._matrix(at + "query", layer.query, queries)
+            self._matrix(at + "key", layer.key, cached)
+            self._matrix(at + "value", layer.value, cached)
+            self._place(
+                at + "output", output_bytes(layer.output_m, layer.output_s, queries, lanes), "scales per head and tile"
+            )
+            self._matrix(at + "projection", layer.projection, hidden)
+            self._place(at + "ffn_norm", norm_bytes(layer.ffn_norm, lanes), "gamma, beta int16")
+            self._matrix(at + "up", layer.up, tile_rows(part.up_tiles, len(layer.up.weight), lanes))
+            self._matrix(at + "down", layer.down, hidden)
+        self._place("final_norm", norm_bytes(model.final_norm, lanes), "gamma, beta int16")
+        if model.head is not None:
+            self._groups("head", model.head, part.vocabulary)
+        self.stored = self._end
+        for i, layer in enumerate(model.layers):
+            size = len(part.kv_heads) * self.kv_stride(i)
+            bits = 8 * layer.kv_planes
+            self._place(f"layer.{i}.keys", size, f"int{bits} [head][position][tile][plane][lane]")
+            self._place(f"layer.{i}.values", size, f"int{bits} [head][block][tile][key][plane][lane]")
+        self._place("logits", self.config.pods * self.logits_stride, "int32 [token][local row]")
+
+    def table_name(self, layer: int) -> str:
+        """region of a layer's activation table: the first equal one"""
+        table = self.model.layers[layer].table
+        key = np.stack(table).astype("<i2").tobytes()
+        return self._tables.setdefault(key, f"layer.{layer}.table")
+
+    def kv_stride(self, layer: int) -> int:
+        """bytes of one head's keys (or values) in one layer"""
+        return self.keys * self.head_tiles * self.config.lanes * self.model.layers[layer].kv_planes
+
+    @property
+    def logits_stride(self) -> int:
+        """bytes between two tokens' logits"""
+        return 4 * len(self.shard.vocabulary) * self.config.lanes
+
+    def channel(self) -> bytes:
+        """the finished image, working areas included as zeros"""
+        image = bytearray(self._end)
+        for region, data in zip(self.regions, self._data, strict=True):
+            if data is not None:
+                image[region.offset : region.offset + region.size] = data.tobytes()
+        program = b"".join(op for _, op in self.ops({r.name: r.offset for r in self.regions}))
+        image[: len(program)] = program
+        return bytes(image)
+
+    # -- program ----------------------------------------------------------------------------------------------
+
+    def ops(self, address: Mapping[str, int]) -> list[tuple[str, bytes]]:
+        """(name, op) in order, for regions at `address`"""
+        model, config, part = self.model, self.config, self.shard
+        lanes, high = config.lanes, config.limits.max_hidden
+        program: list[tuple[str, bytes]] = []
+
+        def emit(name: str, opcode: Opcode, **values: int) -> None:
+            try:
+                program.append((name, encode(opcode, **values)))
+            except ValueError as e:  # a number that its field cannot hold
+                raise CapacityError(f"model {model.name}, {name}: {e}; calibrate the model again") from e
+
+        def wait(name: str, count: int, per_token: int = 0) -> None:
+            emit(f"{name}.wait", Opcode.WAIT, count=count, per_token=per_token)
+
+        def embed(name: str, table: Table, groups: range, by_position: int) -> None:
+            first = groups.start * lanes
+            emit(
+                name,
+                Opcode.EMBED,
+                add=by_position,
+                by_position=by_position,
+                planes=table.planes,
+                address=address[name],
+                length=model.hidden,
+                beats=row_beats(table, lanes),
+                first=first,
+                rows=min(groups.stop * lanes, len(table.weight)) - first if groups else 0,
+                shift=table.embed_shift,
+            )
+            wait(name, model.hidden, per_token=1)
+
+        def norm(name: str, n: Any, to_vector: int = 0) -> None:
+            emit(
+                name,
+                Opcode.NORM,
+                centred=int(model.centred),
+                to_vector=to_vector,
+                address=address[name],
+                length=model.hidden,
+                shift=n.shift,
+                eps_low=n.eps & 0xFFFFFFFF,
+                eps_high=n.eps >> 32,
+            )
+
+        def gemv(name: str, linear: Linear, tiles: int, destination: Destination, **values: int) -> None:
+            emit(
+                name,
+                Opcode.GEMV,
+                destination=destination,
+                bias=int(linear.bias is not None),
+                planes=linear.planes,
+                address=address[name],
+                length=linear.weight.shape[1],
+                tiles=tiles,
+                **values,
+            )
+
+        emit("header", Opcode.HEADER, version=VERSION, magic=MAGIC, fingerprint=config.fingerprint)
+        if model.rope is not None:
+            emit("rope", Opcode.ROPE, address=address["rope"], pairs=model.head_dim // 2)
+        embed("embedding", model.embedding, part.vocabulary, 0)
+        if model.position is not None:
+            embed("position", model.position, part.positions, 1)
+        turn = Function.NONE if model.rope is None else Function.ROPE
+        table = None
+        for i, layer in enumerate(model.layers):
+            at = f"layer.{i}."
+            if self.table_name(i) != table:
+                table = self.table_name(i)
+                emit(at + "table", Opcode.TABLE, address=address[table])
+            norm(at + "attention_norm", layer.attention_norm)
+            tiles, cache_tiles = (len(h) * self.head_tiles for h in (part.heads, part.kv_heads))
+            gemv(
+                at + "query",
+                layer.query,
+                tiles,
+                Destination.VECTOR,
+                function=turn,
+                head_tiles=self.head_tiles,
+                limit=tiles * lanes,
+            )
+            cache = {
+                "head_tiles": self.head_tiles,
+                "kv_planes": layer.kv_planes,
+                "kv_stride": self.kv_stride(i),
+                "limit": cache_tiles * lanes,
+            }
+            gemv(
+                at + "key",
+                layer.key,
+                cache_tiles,
+                Destination.KEY,
+                function=turn,
+                kv_address=address[at + "keys"],
+                **cache,
+            )
+            gemv(at + "value", layer.value, cache_tiles, Destination.VALUE, kv_address=address[at + "values"], **cache)
+            emit(at + "fence", Opcode.FENCE)
+            emit(
+                at + "attention",
+                Opcode.ATTENTION,
+                kv_planes=layer.kv_planes,
+                group=part.group,
+                heads=len(part.heads),
+                key_address=address[at + "keys"],
+                value_address=address[at + "values"],
+                kv_stride=self.kv_stride(i),
+                address=address[at + "output"],
+                head_tiles=self.head_tiles,
+                head_dim=model.head_dim,
+                score_m=layer.score_m,
+                score_s=layer.score_s,
+                operand=0,
+                first=part.heads.start * model.head_dim,
+            )
+            wait(at + "attention", model.heads * model.head_dim)
+            residual = {
+                "destination": Destination.RESIDUAL,
+                "first": part.hidden_tiles.start * lanes,
+                "limit": model.hidden,
+            }
+            gemv(at + "projection", layer.projection, len(part.hidden_tiles), source=Source.GATHER, **residual)
+            wait(at + "projection", model.hidden)
+            norm(at + "ffn_norm", layer.ffn_norm)
+            first = part.up_tiles.start * lanes // (2 if model.gated else 1)
+            gemv(
+                at + "up",
+                layer.up,
+                len(part.up_tiles),
+                Destination.GATHER,
+                function=Function.GATE if model.gated else Function.ACTIVATE,
+                gate_shift=layer.gate_shift,
+                first=high + first,
+                limit=high + model.ffn,
+            )
+            wait(at + "up", model.ffn)
+            gemv(at + "down", layer.down, len(part.hidden_tiles), source=Source.GATHER, operand=high, **residual)
+            wait(at + "down", model.hidden)
+        norm("final_norm", model.final_norm, to_vector=1)
+        emit(
+            "head",
+            Opcode.HEAD,
+            address=address["embedding" if model.head is None else "head"],
+            beats=row_beats(model.lm_head, lanes),
+            groups=len(part.vocabulary),
+            first=part.vocabulary.start * lanes,
+            limit=model.vocab,
+            logits=address["logits"],
+            logits_stride=self.logits_stride,
+        )
+        emit("halt", Opcode.HALT)
+        program[0] = (
+            "header",
+            encode(Opcode.HEADER, version=VERSION, magic=MAGIC, fingerprint=config.fingerprint, ops=len(program)),
+        )
+        return program

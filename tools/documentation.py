@@ -1,0 +1,129 @@
+"""`docs/program.md` and `docs/registers.md` from the definitions that compiler, driver and RTL use.
+
+    python -m lpu.tools.documentation
+
+writes both; a test fails when the files are not what the definitions say.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+from pathlib import Path
+
+from ..hdl import isa
+from ..hdl.registers import COUNTERS, REGISTERS, Counter
+
+FOLDER = Path(__file__).resolve().parent.parent / "docs"
+_NOTICE = "<!-- Written by `python -m lpu.tools.documentation`; change the definitions instead. -->\n"
+
+_OPS: dict[isa.Opcode, str] = {
+    isa.Opcode.HEADER: "The first op of every program. Hardware of another version or configuration refuses it.",
+    isa.Opcode.HALT: "The last op, and only that. The engine is done when all its units and writes are.",
+    isa.Opcode.TABLE: "Loads the activation table.",
+    isa.Opcode.ROPE: "Loads the cosines and sines of each token's position.",
+    isa.Opcode.EMBED: "Each token's row of a table, into the residual of every engine.",
+    isa.Opcode.NORM: "LayerNorm or RMSNorm of the residual, each engine for itself.",
+    isa.Opcode.GEMV: "A matrix times an activation vector, requantised, through an element function, to a destination.",
+    isa.Opcode.ATTENTION: "Scores, online softmax and values of this engine's query heads; outputs are exchanged.",
+    isa.Opcode.HEAD: "Logits of this engine's vocabulary rows, with argmax. Skipped when the pass does not ask for it.",
+    isa.Opcode.WAIT: "Waits for words of the exchange, and until this engine's own units are idle.",
+    isa.Opcode.FENCE: "Waits for units and for all writes to be acknowledged; reads of what follows are held back.",
+}
+
+
+def _comments(kind: type[enum.IntEnum]) -> dict[str, str]:
+    """the doc line below each member, by name"""
+    lines = [line.strip() for line in inspect.getsource(kind).splitlines()]
+    found: dict[str, str] = {}
+    for member in kind:
+        at = next(i for i, line in enumerate(lines) if line.startswith(f"{member.name} ="))
+        following = lines[at + 1] if at + 1 < len(lines) else ""
+        found[member.name] = following.strip('"') if following.startswith('"""') else ""
+    return found
+
+
+def _members(kind: type[enum.IntEnum], title: str) -> list[str]:
+    out = [f"## {title}", "", "| value | name | |", "|---|---|---|"]
+    return [
+        *out,
+        *(f"| {int(m)} | `{m.name}` | {doc} |" for m, doc in zip(kind, _comments(kind).values(), strict=True)),
+        "",
+    ]
+
+
+def _place(field: isa.Field) -> str:
+    return (
+        f"{field.word}[{field.low}]" if field.bits == 1 else f"{field.word}[{field.low + field.bits - 1}:{field.low}]"
+    )
+
+
+def program() -> str:
+    """the text of `docs/program.md`"""
+    out = [
+        "# The program encoding",
+        "",
+        _NOTICE,
+        f"Version {isa.VERSION}. An op is {isa.OP_BYTES} bytes, {isa.OP_WORDS} little-endian words of 32 bits; a field "
+        "lies within one word, written `word[high:low]`.",
+        "Bits without a field are zero. Addresses are byte offsets into the engine's channel image; what lies there is",
+        "in [architecture.md](architecture.md).",
+        "",
+        "| opcode | name | |",
+        "|---|---|---|",
+        *(f"| {int(op)} | [`{op.name}`](#{op.name.lower()}) | {_OPS[op]} |" for op in isa.Opcode),
+        "",
+    ]
+    for op in isa.Opcode:
+        out += [f"## {op.name}", "", f"Opcode {int(op)} in bits 0[7:0]. {_OPS[op]}", ""]
+        if isa.FIELDS[op]:
+            out += ["| field | bits | |", "|---|---|---|"]
+            out += [f"| `{name}` | {_place(f)} | {f.doc} |" for name, f in isa.FIELDS[op].items()] + [""]
+    for kind, title in (
+        (isa.Function, "Element functions"),
+        (isa.Destination, "Destinations"),
+        (isa.Source, "Sources"),
+        (isa.Fault, "Faults"),
+    ):
+        out += _members(kind, title)
+    return "\n".join(out).rstrip() + "\n"
+
+
+def registers() -> str:
+    """the text of `docs/registers.md`"""
+    out = [
+        "# The register map",
+        "",
+        _NOTICE,
+        "AXI4-Lite, 32-bit registers, byte addresses. Arrays step by 4 bytes. `ro`: read only; `wo`: write only.",
+        "",
+        "| address | name | access | |",
+        "|---|---|---|---|",
+    ]
+    for name, r in REGISTERS.items():
+        address = f"0x{r.address:03X}" if r.count == 1 else f"0x{r.address:03X}–0x{r.address + 4 * (r.count - 1):03X}"
+        label = f"`{name}`" if r.count == 1 else f"`{name}[0…{r.count - 1}]`"
+        out.append(f"| {address} | {label} | {r.access} | {r.doc} |")
+    out += [
+        "",
+        "## Counters",
+        "",
+        f"What `COUNTER_SELECT` chooses, one set per engine ({COUNTERS} counters).",
+        "",
+        "| index | counter | |",
+        "|---|---|---|",
+    ]
+    docs = _comments(Counter)
+    out += [f"| {int(c)} | `{c.name}` | {docs[c.name]} |" for c in Counter if c is not Counter.OP_CLASS]
+    out += [f"| {int(Counter.OP_CLASS) + int(op)} | `{op.name}` | cycles of {op.name} ops |" for op in isa.Opcode]
+    return "\n".join([*out, "", *_members(isa.Fault, "Fault codes")]).rstrip() + "\n"
+
+
+def main() -> None:
+    """write both files"""
+    for name, content in (("program.md", program()), ("registers.md", registers())):
+        (FOLDER / name).write_text(content)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""A compiled model: one image per memory channel, and as a folder everything that a run needs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..hdl.config import Config, ConfigError
+from ..hdl.isa import VERSION
+from . import folder
+from .bundle import Bundle
+from .errors import ImageError
+from .quantised import QuantisedModel
+
+KIND = "image"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """a named part of an image"""
+
+    name: str
+    offset: int
+    size: int
+    format: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """What `compile_model` makes. All lists have one entry per engine."""
+
+    config: Config
+    model: QuantisedModel
+    """what was compiled, cut to the compiled context"""
+    channels: list[bytes]
+    """whole channel memories; what lies behind `stored` is working area (zeros here, anything in hardware)"""
+    stored: list[int]
+    """bytes that have to be loaded"""
+    regions: list[list[Region]]
+    program: int
+    """offset of the program in every channel"""
+    op_names: list[str]
+    """what each op of the program is for"""
+
+    def region(self, engine: int, name: str) -> Region:
+        """a region by name; raises `KeyError`"""
+        return {r.name: r for r in self.regions[engine]}[name]
+
+    def logits_area(self) -> list[tuple[int, int, int]]:
+        """per engine (offset, bytes between tokens, vocabulary rows) of the stored logits; shards are in order"""
+        areas, first = [], 0
+        for engine in range(self.config.engines):
+            region = self.region(engine, "logits")
+            stride = region.size // self.config.pods
+            rows = min(stride // 4, self.model.vocab - first)
+            areas.append((region.offset, stride, rows))
+            first += rows
+        return areas
+
+    def save(self, path: Path, bundle: Bundle) -> None:
+        """Write the folder `path`, all or nothing; `bundle` gives the text side. Raises `ToolError`."""
+        text = Bundle(
+            model=self.model,
+            tokenizer=bundle.tokenizer,
+            bos_token=bundle.bos_token,
+            eos_token=bundle.eos_token,
+            tokenizer_files=bundle.tokenizer_files,
+        )
+
+        def fill(target: Path) -> None:
+            for e, (channel, stored) in enumerate(zip(self.channels, self.stored, strict=True)):
+                (target / _file(e)).write_bytes(channel[:stored])
+            self.config.save(target / "config.json")
+            text.fill(target)
+
+        manifest = {
+            **text.manifest(),
+            "config": self.config.to_dict(),
+            "fingerprint": self.config.fingerprint,
+            "isa_version": VERSION,
+            "program": self.program,
+            "ops": self.op_names,
+            "channels": [
+                {"file": _file(e), "stored": s, "memory": len(c), "regions": [asdict(r) for r in regions]}
+                for e, (c, s, regions) in enumerate(zip(self.channels, self.stored, self.regions, strict=True))
+            ],
+        }
+        folder.write(path, KIND, manifest, fill)
+
+    def require(self, config: Config) -> None:
+        """Raises `ImageError` unless the image runs on `config` (name, clock and memory interface may differ)."""
+        if config.fingerprint != self.config.fingerprint:
+            what = f"the image was compiled for {describe(self.config)}, not for {describe(config)}"
+            raise ImageError(f"{what}: compile the model again")
+
+
+def _file(engine: int) -> str:
+    return f"channel{engine:02d}.bin"
+
+
+def describe(config: Config) -> str:
+    """a configuration in few words"""
+    return (
+        f"{config.name} ({config.engines} engines × {config.lanes} lanes × {config.pods} pods, "
+        f"fingerprint {config.fingerprint:08x})"
+    )
+
+
+def load_image(path: Path) -> tuple[Image, Bundle]:
+    """Read a compiled folder; raises `ImageError`, one line, if it is damaged or of another program version."""
+    manifest = folder.read(path, KIND)
+    bundle = Bundle.read(path, manifest)
+    try:
+        return _rebuild(path, manifest, bundle), bundle
+    except OSError as e:
+        raise ImageError(f"cannot read {e.filename or path}: {e.strerror}") from e
+    except (KeyError, TypeError, AttributeError, ConfigError) as e:
+        raise folder.damaged(path / folder.MANIFEST, f"{type(e).__name__}: {e}") from e
+
+
+def _rebuild(path: Path, manifest: dict[str, Any], bundle: Bundle) -> Image:
+    if manifest["isa_version"] != VERSION:
+        what = f"{path} has program version {manifest['isa_version']}, this release runs {VERSION}"
+        raise ImageError(f"{what}: compile the model again")
+    config = Config.from_dict(manifest["config"])
+    if config.fingerprint != manifest["fingerprint"] or len(manifest["channels"]) != config.engines:
+        raise folder.damaged(path / folder.MANIFEST, "its configuration does not fit its fingerprint")
+    channels = []
+    for entry in manifest["channels"]:
+        data = (path / entry["file"]).read_bytes()
+        if len(data) != entry["stored"]:
+            raise folder.damaged(path / entry["file"], f"it has {len(data)} bytes instead of {entry['stored']}")
+        channels.append(data + bytes(entry["memory"] - len(data)))
+    return Image(
+        config=config,
+        model=bundle.model,
+        channels=channels,
+        stored=[c["stored"] for c in manifest["channels"]],
+        regions=[[Region(**r) for r in c["regions"]] for c in manifest["channels"]],
+        program=manifest["program"],
+        op_names=list(manifest["ops"]),
+    )

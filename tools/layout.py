@@ -1,0 +1,161 @@
+"""Bytes of a memory image: how each kind of array lies in memory, and who holds which part (`docs/architecture.md`).
+
+A beat is `lanes` bytes. All functions return whole beats as flat uint8 arrays; what is padding is zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..hdl.config import Config
+from .quantised import IntArray, Linear, Norm, QuantisedModel, Table
+
+Bytes = NDArray[np.uint8]
+
+
+def ceil_div(a: int, b: int) -> int:
+    """a / b rounded up"""
+    return -(-a // b)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """What one engine holds. Ranges may be empty."""
+
+    heads: range
+    """query heads"""
+    kv_heads: range
+    """heads of the cache that they need"""
+    group: int
+    """query heads per cached head, of those that this engine holds"""
+    hidden_tiles: range
+    """tiles of the residual's elements (rows of projection and down)"""
+    up_tiles: range
+    """tiles of the feed-forward layer's rows (gate and up interleaved if gated)"""
+    vocabulary: range
+    """groups of vocabulary rows"""
+    positions: range
+    """groups of the position table's rows"""
+
+
+def _deal(total: int, engines: int, engine: int) -> range:
+    """equal contiguous runs"""
+    run = ceil_div(total, engines)
+    return range(min(engine * run, total), min((engine + 1) * run, total))
+
+
+def heads_per_engine(heads: int, kv_heads: int, engines: int) -> int:
+    """the smallest run of query heads that straddles no group and covers all heads"""
+    group = heads // kv_heads
+    run = ceil_div(heads, engines)
+    while run % group and group % run:
+        run += 1
+    return run
+
+
+def shard(model: QuantisedModel, config: Config, engine: int) -> Shard:
+    """the part of `model` that `engine` holds"""
+    group = model.heads // model.kv_heads
+    run = heads_per_engine(model.heads, model.kv_heads, config.engines)
+    heads = range(min(engine * run, model.heads), min((engine + 1) * run, model.heads))
+    tiles = [
+        ceil_div(n, config.lanes) for n in (model.hidden, len(model.layers[0].up.weight), model.vocab, model.context)
+    ]
+    hidden, up, vocabulary, positions = (_deal(n, config.engines, engine) for n in tiles)
+    return Shard(
+        heads=heads,
+        kv_heads=range(heads[0] // group, heads[-1] // group + 1) if heads else range(0),
+        group=min(run, group),
+        hidden_tiles=hidden,
+        up_tiles=up,
+        vocabulary=vocabulary,
+        positions=positions if model.position is not None else range(0),
+    )
+
+
+def head_rows(heads: range, head_dim: int, head_tiles: int, lanes: int) -> IntArray:
+    """rows of a query, key or value matrix in the order of their tiles; −1 for the padding of each head"""
+    rows = np.full((len(heads), head_tiles * lanes), -1, np.int64)
+    rows[:, :head_dim] = np.asarray(heads, np.int64)[:, None] * head_dim + np.arange(head_dim)
+    return rows.reshape(-1)
+
+
+def tile_rows(tiles: range, rows: int, lanes: int) -> IntArray:
+    """rows of a matrix that `tiles` hold; −1 for the padding of the last tile"""
+    index = np.arange(tiles.start * lanes, tiles.stop * lanes, dtype=np.int64)
+    return np.where(index < rows, index, -1)
+
+
+def _take(values: IntArray, rows: IntArray) -> IntArray:
+    """`values[rows]` with zeros for rows of −1"""
+    taken = values[np.maximum(rows, 0)]
+    taken[rows < 0] = 0
+    return taken
+
+
+def _planes(weight: IntArray) -> Bytes:
+    """integers `[...]` → bytes `[..., planes]`, low byte first"""
+    planes = weight.dtype.itemsize
+    return weight.astype(f"<i{planes}", copy=False)[..., None].view(np.uint8)
+
+
+def _records(m: IntArray, s: IntArray) -> Bytes:
+    """requantiser records, 4 bytes each: m, s, zero → `[..., 4]`"""
+    out = np.zeros((*m.shape, 4), np.uint8)
+    out[..., :2] = m.astype("<u2")[..., None].view(np.uint8)
+    out[..., 2] = s
+    return out
+
+
+def _beats(data: Bytes, lanes: int) -> Bytes:
+    """rows of bytes `[rows, n]` padded to whole beats, flat"""
+    return np.pad(data, ((0, 0), (0, -data.shape[1] % lanes))).reshape(-1)
+
+
+def gemv_bytes(linear: Linear, rows: IntArray, lanes: int) -> Bytes:
+    """tiles of a matrix in order of consumption: scale beats, bias beats, then the planes of each input"""
+    tiles, inputs = len(rows) // lanes, linear.weight.shape[1]
+    parts = [_records(_take(linear.m, rows), _take(linear.s, rows)).reshape(tiles, 4 * lanes)]
+    if linear.bias is not None:
+        parts.append(_take(linear.bias, rows).astype("<i4").view(np.uint8).reshape(tiles, 4 * lanes))
+    weight = _planes(_take(linear.weight, rows)).reshape(tiles, lanes, inputs, linear.planes)
+    parts.append(weight.transpose(0, 2, 3, 1).reshape(tiles, inputs * linear.planes * lanes))
+    return np.concatenate(parts, axis=1).reshape(-1)
+
+
+def row_beats(table: Table, lanes: int) -> int:
+    """beats of one row of a table, all planes"""
+    return ceil_div(table.weight.shape[1], lanes) * table.planes
+
+
+def group_bytes(table: Table, groups: range, lanes: int) -> Bytes:
+    """row groups of a table: scale beats, then `lanes` rows, planes alternating per beat"""
+    rows = tile_rows(groups, len(table.weight), lanes)
+    weight = _take(table.weight, rows)
+    weight = np.pad(weight, ((0, 0), (0, -weight.shape[1] % lanes)))
+    beats = row_beats(table, lanes)
+    data = (
+        _planes(weight).reshape(len(groups), lanes, beats // table.planes, lanes, table.planes).transpose(0, 1, 2, 4, 3)
+    )
+    records = _records(_take(table.m, rows), _take(table.s, rows)).reshape(len(groups), 4 * lanes)
+    return np.concatenate([records, data.reshape(len(groups), lanes * beats * lanes)], axis=1).reshape(-1)
+
+
+def pair_bytes(pairs: Sequence[IntArray], lanes: int) -> Bytes:
+    """Two int16 arrays `[rows, n]` or `[n]` interleaved (gamma, beta; base, step; cos, sin), rows of whole beats."""
+    both = np.stack([np.atleast_2d(p) for p in pairs], axis=-1).astype("<i2")
+    return _beats(both.view(np.uint8).reshape(len(both), -1), lanes)
+
+
+def norm_bytes(norm: Norm, lanes: int) -> Bytes:
+    """gamma and beta of each element"""
+    return pair_bytes((norm.gamma, norm.beta), lanes)
+
+
+def output_bytes(m: IntArray, s: IntArray, rows: IntArray, lanes: int) -> Bytes:
+    """records behind attention, in the order of `head_rows`"""
+    return _beats(_records(_take(m, rows), _take(s, rows)).reshape(1, -1), lanes)

@@ -1,0 +1,174 @@
+"""From what a user names as MODEL to a model that runs: opens it, calibrates it, remembers the result."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ..hdl.config import Config, Numerics
+from ..hdl.emit import cache_folder
+from . import bundle, folder, image
+from .bundle import Bundle
+from .calibrate import calibrate
+from .errors import ModelError, ToolError, UserError
+from .image import Image, load_image
+from .importers import load_model
+from .importers.tokenizer import Tokenizer
+from .limits import check_shape
+from .model import FloatModel
+from .texts import encode, read_documents
+
+Kv = Literal["auto", 8, 16]
+Progress = Callable[[str, float], None]
+_PACKAGES = Path(__file__).resolve().parent.parent
+DEFAULT_MODEL = _PACKAGES / "models" / "tinytales"
+"""the model that ships with the project"""
+_NOT_NUMERIC = {
+    "backend.py",
+    "cli.py",
+    "doctor.py",
+    "documentation.py",
+    "generate.py",
+    "report.py",
+    "runtime.py",
+    "sampling.py",
+}
+"""tools that cannot change a calibrated model"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """What MODEL is: a float model, a calibrated one (`bundle`), or a compiled one (`image` and `bundle`)."""
+
+    path: Path
+    source: FloatModel | None = None
+    bundle: Bundle | None = None
+    image: Image | None = None
+
+    @property
+    def shape(self) -> Any:
+        """the model, for its sizes: `name`, `vocab`, `context` …"""
+        return self.source if self.bundle is None else self.bundle.model
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """raises `ModelError` if the model came without one"""
+        found: Tokenizer | None = (self.source or self.bundle).tokenizer  # type: ignore[union-attr]
+        if found is None:
+            raise ModelError(
+                f"{self.path} has no tokenizer: put tokenizer.json (or llama2.c's tok*.bin) beside the weights"
+            )
+        return found
+
+    @property
+    def eos_token(self) -> int | None:
+        """the token that ends a text"""
+        return (self.source or self.bundle).eos_token  # type: ignore[union-attr]
+
+    def require_source(self, what: str) -> FloatModel:
+        """the float model; raises `ModelError` for a calibrated or compiled folder, which has none"""
+        if self.source is None:
+            raise ModelError(
+                f"{what} needs float weights, and {self.path} has none: name the checkpoint that it was made from"
+            )
+        return self.source
+
+
+def open_model(path: Path | None) -> Opened:
+    """Open MODEL (None: the shipped one). Raises `ModelError` or `ImageError`."""
+    if path is None:
+        path = DEFAULT_MODEL
+        if not path.exists():
+            raise ModelError(f"the shipped model is not at {path}: name a model, or run from a checkout of the project")
+    if folder.is_ours(path, image.KIND):
+        compiled, text = load_image(path)
+        return Opened(path=path, bundle=text, image=compiled)
+    if folder.is_ours(path, bundle.KIND):
+        return Opened(path=path, bundle=Bundle.load(path))
+    if (path / folder.MANIFEST).exists() and not (path / "config.json").exists():
+        raise folder.damaged(path / folder.MANIFEST, "it is not a manifest of this project")
+    return Opened(path=path, source=load_model(path))
+
+
+def prepare(
+    opened: Opened,
+    config: Config,
+    *,
+    calibration: Path | None = None,
+    kv: Kv = "auto",
+    context: int | None = None,
+    progress: Progress | None = None,
+) -> Bundle:
+    """The calibrated model: as it came, from the cache, or calibrated now (on the text `calibration`, if given).
+
+    Sizes are checked against `config` first. Raises `CapacityError`, `CalibrationError` or `ModelError`.
+    """
+    check_shape(opened.shape, context or opened.shape.context, config)
+    if opened.bundle is not None:
+        if calibration is not None or kv != "auto":
+            raise ModelError(
+                f"{opened.path} is calibrated already: --calibration and --kv need the checkpoint it was made from"
+            )
+        return opened.bundle
+    source = opened.require_source("calibration")
+    return calibrated(source, config.numerics, calibration=calibration, kv=kv, progress=progress)
+
+
+def calibrated(
+    source: FloatModel,
+    numerics: Numerics,
+    *,
+    calibration: Path | None = None,
+    kv: Kv = "auto",
+    progress: Progress | None = None,
+) -> Bundle:
+    """The float model in fixed point, from the cache if the same weights, text and code were calibrated before."""
+    tokens = None if calibration is None else encode(source, read_documents(calibration))
+    place = cache_folder("calibrated") / _key(source, numerics, tokens, kv)
+    with contextlib.suppress(UserError):  # missing, or damaged: made again
+        return Bundle.of(Bundle.load(place).model, source)
+    made = Bundle.of(calibrate(source, tokens, numerics, kv=kv, progress=progress), source)
+    with contextlib.suppress(ToolError):  # a cache that cannot be written only costs time
+        made.save(place)
+    return made
+
+
+def _key(source: FloatModel, numerics: Numerics, tokens: np.ndarray | None, kv: Kv) -> str:
+    """hash of all that a calibrated model depends on"""
+    digest = hashlib.sha256()
+    settings = [dataclasses.asdict(numerics), kv]
+    digest.update(json.dumps(settings, sort_keys=True).encode())
+    if tokens is not None:
+        digest.update(tokens.astype("<i8").tobytes())
+    _feed(digest, {k: v for k, v in vars(source).items() if k not in ("tokenizer", "path")})
+    code = sorted((_PACKAGES / "sim").glob("*.py")) + sorted((_PACKAGES / "sim" / "golden").glob("*.py"))
+    for file in code + [p for p in sorted((_PACKAGES / "tools").glob("*.py")) if p.name not in _NOT_NUMERIC]:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _feed(digest: Any, value: Any) -> None:
+    """hash a tree of dataclasses, containers and arrays"""
+    if isinstance(value, np.ndarray):
+        digest.update(f"{value.dtype}{value.shape}".encode())
+        digest.update(np.ascontiguousarray(value).data)
+    elif dataclasses.is_dataclass(value):
+        _feed(digest, vars(value))
+    elif isinstance(value, dict):
+        for key in sorted(value):
+            digest.update(str(key).encode())
+            _feed(digest, value[key])
+    elif isinstance(value, list | tuple):
+        digest.update(f"[{len(value)}".encode())
+        for item in value:
+            _feed(digest, item)
+    else:
+        digest.update(repr(value).encode())

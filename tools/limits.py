@@ -1,0 +1,84 @@
+"""What a machine can hold: refuses a model that exceeds a limit, and says which, by how much and what to raise."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Protocol
+
+from ..hdl.config import Config
+from ..hdl.isa import FIELDS, Opcode
+from .errors import CapacityError
+from .layout import ceil_div, heads_per_engine
+from .quantised import Linear, QuantisedModel
+
+MAX_BEATS = (1 << 16) - 1
+"""of one read request: a tile or a row group is one request"""
+MAX_ROWS = 1 << 20
+"""of the vocabulary: indices have 20 bits"""
+_LINEARS = ("query", "key", "value", "projection", "up", "down")
+
+
+class Shape(Protocol):
+    """what both a float model and a quantised one have"""
+
+    name: str
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    ffn: int
+    vocab: int
+
+
+def _within(shape: Shape, what: str, value: int, limit_name: str, limit: int, remedy: str) -> None:
+    if value > limit:
+        excess = f"{what} is {value}, {value - limit} above {limit_name} = {limit}"
+        raise CapacityError(f"model {shape.name} does not fit the configuration: {excess}; {remedy}")
+
+
+def check_shape(model: Shape, context: int, config: Config) -> None:
+    """Raises `CapacityError` naming the first size of `model`, at `context` positions, that exceeds a limit."""
+    limits, lanes = config.limits, config.lanes
+    head_tiles = ceil_div(model.head_dim, lanes)
+    run = heads_per_engine(model.heads, model.kv_heads, config.engines)
+    rows = max(run * head_tiles, ceil_div(model.hidden, lanes))
+    head_dim = head_tiles * lanes
+    most_heads = (1 << FIELDS[Opcode.ATTENTION]["heads"].bits) - 1
+    cut = f", or keep fewer positions with --context {limits.max_context}"
+    for what, value, name, limit, advice in (
+        ("hidden size", model.hidden, "limits.max_hidden", limits.max_hidden, ""),
+        ("heads × head size", model.heads * model.head_dim, "limits.max_hidden", limits.max_hidden, ""),
+        ("feed-forward size", model.ffn, "limits.max_ffn", limits.max_ffn, ""),
+        ("context", context, "limits.max_context", limits.max_context, cut),
+        ("head size in whole beats", head_dim, "limits.max_head_dim", config.padded_head_dim, ""),
+        ("hidden state or queries in rows", rows, "limits.vector_rows", limits.vector_rows, ""),
+    ):
+        _within(model, what, value, name, limit, f"raise it with --set {name}={value}{advice}")
+    _within(model, "query heads of an engine", run, "what an op can count", most_heads, "use more --engines")
+    _within(model, "vocabulary", model.vocab, "what indices can count", MAX_ROWS, "take a model with a smaller one")
+
+
+def check_formats(model: QuantisedModel, config: Config) -> None:
+    """Raises `CapacityError` unless the hardware of `config` works with the number formats of `model`."""
+    numerics = dataclasses.asdict(config.numerics)
+    for name, value in model.numerics.items():
+        if numerics.get(name) != value:
+            raise CapacityError(
+                f"model {model.name} was quantised with numerics.{name} = {value}, the configuration has "
+                f"{numerics.get(name)}: calibrate it again, or use --set numerics.{name}={value}"
+            )
+    if model.lm_head.planes != 1:
+        raise CapacityError(
+            f"the LM head of model {model.name} has 16-bit weights, hardware reads 8-bit rows: calibrate again"
+        )
+    for table in filter(None, (model.embedding, model.position)):
+        shift = table.s[table.m != 0].astype(int) + table.embed_shift
+        if shift.max(initial=0) > 63 or shift.min(initial=0) < 0:
+            raise CapacityError(f"an embedding of model {model.name} needs a shift outside 0 to 63: calibrate it again")
+    for i, layer in enumerate(model.layers):
+        _within(model, f"gate shift of layer {i}", layer.gate_shift, "what an op can hold", 31, "calibrate it again")
+        for name in _LINEARS:
+            linear: Linear = getattr(layer, name)
+            beats = linear.planes * linear.weight.shape[1] + 8
+            what = f"beats of a tile of layer {i} {name}"
+            _within(model, what, beats, "the longest read", MAX_BEATS, "calibrate with 8-bit weights")

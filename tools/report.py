@@ -1,0 +1,124 @@
+"""What the commands show: tables and lines for people, with rich."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from ..hdl.config import Config
+from .library import Progress as Callback
+from .runtime import Generation, Usage
+
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+"""progress and errors; never what a program reads"""
+
+
+@contextmanager
+def progress(quiet: bool = False) -> Iterator[Callback]:
+    """A callback (what, share done) that draws a bar on a terminal, and writes one line a step elsewhere."""
+    if quiet:
+        yield lambda what, share: None
+        return
+    if not errors.is_terminal:
+        told: set[str] = set()
+
+        def tell(what: str, share: float) -> None:
+            if what not in told:
+                told.add(what)
+                errors.print(f"{what} …", markup=False)
+
+        yield tell
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors, transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def draw(what: str, share: float) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=1.0)
+            bar.update(tasks[what], completed=share)
+
+        yield draw
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> Table:
+    """a table; the first column is text, the others are aligned to the right when they hold numbers"""
+    made = Table(title=title, title_justify="left", header_style="bold")
+    for i, name in enumerate(columns):
+        numeric = all(isinstance(r[i], int | float) or r[i] is None for r in rows)
+        made.add_column(name, justify="right" if numeric and rows else "left")
+    for row in rows:
+        made.add_row(*(text(cell) for cell in row))
+    return made
+
+
+def text(cell: object) -> str:
+    """a cell: thousands parted, four significant digits of fractions"""
+    if cell is None:
+        return "–"
+    if isinstance(cell, int) and not isinstance(cell, bool):
+        return f"{cell:,}"
+    return f"{cell:,.4g}" if isinstance(cell, float) else str(cell)
+
+
+def presets(configs: Mapping[str, Config]) -> Table:
+    """the presets with what they cost"""
+    rows = [
+        (
+            c.name,
+            c.part or "simulation",
+            f"{c.engines} × {c.lanes} × {c.pods}",
+            c.multipliers,
+            sum(c.memory_bits().values()),
+            c.bytes_per_cycle,
+            c.limits.max_hidden,
+            c.limits.max_ffn,
+            c.limits.max_context,
+        )
+        for c in configs.values()
+    ]
+    names = (
+        "preset",
+        "part",
+        "engines × lanes × pods",
+        "multipliers",
+        "on-chip memory (bits)",
+        "peak bytes/cycle",
+        "hidden ≤",
+        "feed-forward ≤",
+        "context ≤",
+    )
+    return table(names, rows)
+
+
+def summary(
+    run: Generation, usage: Usage | None, decode: Usage | None, bit_exact: bool | None, compared: int
+) -> list[str]:
+    """the lines at the end of a run"""
+    speed = f"{run.seconds / max(len(run.tokens), 1):.3f} s each" if run.tokens else ""
+    lines = [
+        f"{len(run.prompt)} prompt tokens, {len(run.tokens)} new ones in {run.seconds:.2f} s ({speed}); "
+        f"ended by {run.stopped}"
+    ]
+    if usage is not None:
+        per_token = cycles_per_token(usage, decode, len(run.tokens))
+        lines.append(
+            f"{usage.cycles:,} cycles, {per_token:,.0f} a token, {usage.beat_utilisation:.1%} of the port beats used"
+        )
+        stalls = ", ".join(f"{cause} {share:.1%}" for cause, share in usage.stall_shares().items())
+        lines.append(f"cycles lost to: {stalls}")
+    if bit_exact is not None:
+        lines.append(f"bit-exact with the golden model: {'yes' if bit_exact else 'NO'} ({compared:,} logits compared)")
+    return lines
+
+
+def cycles_per_token(usage: Usage, decode: Usage | None, tokens: int) -> float:
+    """cycles of a pass that makes one token; with a single token, which the prompt's last pass makes, all cycles"""
+    if decode is not None and decode.passes:
+        return decode.cycles / decode.passes
+    return usage.cycles / max(tokens, 1)
