@@ -1,0 +1,459 @@
+"""The control registers against a model of the register map, through an AXI4-Lite master with random delays."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import cocotb
+import pytest
+from lpu.hdl.common.payloads import pass_context
+from lpu.hdl.config import Config, Limits, Memory, preset
+from lpu.hdl.control.registers import COUNTER_SETTLE, ControlRegisters
+from lpu.hdl.isa import MAGIC, VERSION
+from lpu.hdl.memory.axi import OKAY, SLVERR, dma_window
+from lpu.hdl.registers import COUNTERS, REGISTERS
+from lpu.tb.bench import Bench, parameters, run_bench, unpack
+
+CASES = {
+    "small": Config(lanes=8, memory=Memory(address_bits=32)),
+    "kv260": preset("kv260"),
+    "large": Config(engines=37, lanes=128, pods=16, limits=Limits(max_head_dim=128), memory=Memory(address_bits=64)),
+}
+MASK32 = 0xFFFFFFFF
+
+
+class Master:
+    """AXI4-Lite master, an agent: one write and one read at a time, every channel with its own random delay."""
+
+    def __init__(self, bench: Bench, dut: Any) -> None:
+        self._bench, self._dut = bench, dut
+        self.delay = 4
+        """most cycles by which a channel is late"""
+        self.read_cycles: list[int] = []
+        """cycles of the last read: address taken, answer seen first"""
+        self.write_cycles: list[int] = []
+        """cycles of the last write: address and data taken, answer seen first"""
+        self._offers: dict[str, tuple[int, dict[str, int]]] = {}  # channel: cycle from which it is offered, fields
+        self._patience: dict[str, int] = {}  # answer channel: cycle from which it is taken
+        self._seen: dict[str, tuple[int, ...]] = {}  # answer that waits
+        self._answers: dict[str, tuple[int, ...]] = {}
+        bench.add(self)
+
+    def _port(self, name: str) -> Any:
+        return getattr(self._dut, f"axi__{name}")
+
+    def _late(self) -> int:
+        return self._bench.cycle_number + int(self._bench.rng.integers(self.delay + 1))
+
+    async def write(self, address: int, value: int, strobe: int = 15) -> int:
+        """Response to the write."""
+        self.write_cycles = []
+        self._offers["aw"] = (self._late(), {"addr": address, "prot": 0})
+        self._offers["w"] = (self._late(), {"data": value, "strb": strobe})
+        self._patience["b"] = self._late() + 2
+        await self._bench.until(lambda: "b" in self._answers, 50)
+        return self._answers.pop("b")[0]
+
+    async def read(self, address: int) -> tuple[int, int]:
+        """Data of the read, and the response."""
+        self.read_cycles = []
+        self._offers["ar"] = (self._late(), {"addr": address, "prot": 0})
+        self._patience["r"] = self._late() + 2
+        await self._bench.until(lambda: "r" in self._answers, 50)
+        response, data = self._answers.pop("r")
+        return data, response
+
+    def drive(self) -> None:
+        now = self._bench.cycle_number
+        for channel in ("aw", "w", "ar"):
+            start, fields = self._offers.get(channel, (now + 1, {}))
+            self._port(f"{channel}valid").value = int(start <= now)
+            for name, value in fields.items():
+                self._port(channel + name).value = value if start <= now else int(self._bench.rng.integers(4))
+        for channel in ("b", "r"):
+            self._port(f"{channel}ready").value = int(self._patience.get(channel, now + 1) <= now)
+
+    def sample(self) -> None:
+        if int(self._dut.rst.value):
+            return
+        now = self._bench.cycle_number
+        for channel, cycles in (("aw", self.write_cycles), ("w", self.write_cycles), ("ar", self.read_cycles)):
+            if int(self._port(f"{channel}valid").value) and int(self._port(f"{channel}ready").value):
+                del self._offers[channel]
+                cycles.append(now)
+        for channel, cycles in (("b", self.write_cycles), ("r", self.read_cycles)):
+            if not int(self._port(f"{channel}valid").value):
+                assert channel not in self._seen, f"{channel}valid fell before {channel}ready"
+                continue
+            fields = ("resp",) if channel == "b" else ("resp", "data")
+            answer = tuple(int(self._port(channel + name).value) for name in fields)
+            if channel not in self._seen:
+                cycles.append(now)
+            assert self._seen.setdefault(channel, answer) == answer, f"{channel} changed while waiting"
+            if int(self._port(f"{channel}ready").value):
+                self._answers[channel] = self._seen.pop(channel)
+                del self._patience[channel]
+
+    def clear(self) -> None:
+        for state in (self._offers, self._patience, self._seen, self._answers):
+            state.clear()
+        for channel in ("aw", "w", "ar"):
+            self._port(f"{channel}valid").value = 0
+
+
+def counter(engine: int, index: int, cycle: int) -> int:
+    """what a counter shows; the cycle makes both halves change"""
+    return (engine << 56 | index << 48 | cycle << 32 | cycle << 20 | engine << 8 | index) & ((1 << 64) - 1)
+
+
+class Machine:
+    """What is behind the registers, an agent: rises `busy` after `start`, counts pulses, answers counters late, and
+    watches that pass and windows hold still while it is busy."""
+
+    def __init__(self, bench: Bench, dut: Any, config: Config) -> None:
+        self._bench, self._dut = bench, dut
+        self.busy = False
+        self.pulses = {"start": 0, "soft_reset": 0}
+        """cycles in which they were high"""
+        self._held: tuple[int, int] | None = None
+        self._selects: deque[tuple[int, int]] = deque([(0, 0)] * (COUNTER_SETTLE + 1))
+        self.status = dict.fromkeys(("done", "quiet", "saturated", "fault", "fault_engine", "fault_op"), 0)
+        self.results = {"result_token": [0] * config.pods, "result_logit": [0] * config.pods}
+        bench.add(self)
+
+    def drive(self) -> None:
+        self._dut.busy.value = int(self.busy)
+        for name, value in self.status.items():
+            getattr(self._dut, name).value = value
+        for name, values in self.results.items():
+            getattr(self._dut, name).value = sum(v << 32 * t for t, v in enumerate(values))
+        self._dut.counter_value.value = counter(*self._selects[0], self._bench.cycle_number)
+
+    def sample(self) -> None:
+        dut = self._dut
+        if int(dut.rst.value):
+            return
+        self._selects.append((int(dut.counter_engine.value), int(dut.counter_index.value)))
+        self._selects.popleft()
+        started = int(dut.start.value)
+        self.pulses["start"] += started
+        self.pulses["soft_reset"] += int(dut.soft_reset.value)
+        if started or self.busy:
+            now = (int(dut.context.value), int(dut.window.value))
+            assert self._held in (None, now), "pass or windows changed during a pass"
+            self._held = now
+        else:
+            self._held = None
+        assert not (started and self.busy), "start during a pass"
+        self.busy |= bool(started)
+
+    def clear(self) -> None:
+        self.busy = False
+        self._held = None
+        self.pulses = {"start": 0, "soft_reset": 0}
+
+
+class Twin:
+    """The register map in Python."""
+
+    def __init__(self, config: Config, machine: Machine) -> None:
+        self.c, self.machine = config, machine
+        self.values = {(n, t): 0 for n, r in REGISTERS.items() for t in range(config.pods if r.count > 1 else 1)}
+        self.values["TOKENS", 0] = 1
+        self.windows = [{"base": 0, "limit": 0} for _ in range(config.engines)]
+        self.entries = {REGISTERS[n].address + 4 * t: (n, t) for n, t in self.values}
+
+    def read(self, address: int) -> tuple[int, int]:
+        """data (not of the counters) and response"""
+        name, t = self.entries.get(address & ~3, ("CONTROL", 0))
+        if REGISTERS[name].access == "wo":
+            return 0, SLVERR
+        c, status = self.c, self.machine.status
+        fixed = {
+            "ID": MAGIC, "VERSION": VERSION, "FINGERPRINT": c.fingerprint,
+            "SHAPE": c.engines + 256 * c.lanes + 65536 * c.pods,
+            "STATUS": self.machine.busy + 2 * status["done"] + 4 * (status["fault"] != 0) + 8 * status["quiet"]
+                      + 16 * status["saturated"] + 256 * status["fault"] + 65536 * status["fault_engine"],
+            "FAULT_OP": status["fault_op"],
+            "RESULT_TOKEN": self.machine.results["result_token"][t],
+            "RESULT_LOGIT": self.machine.results["result_logit"][t],
+        }
+        if name in fixed:
+            return fixed[name], OKAY
+        if name.startswith(("WINDOW_BASE", "WINDOW_LIMIT")):
+            _, field, half = name.lower().split("_")
+            value = self.windows[self.values["WINDOW_SELECT", 0]][field]
+            return value >> 32 if half == "high" else value & MASK32, OKAY
+        return self.values[name, t], OKAY
+
+    def write(self, address: int, value: int, strobe: int) -> tuple[int, int, int]:
+        """response, and whether start and soft reset follow"""
+        name, t = self.entries.get(address & ~3, ("ID", 0))
+        mask = sum(0xFF << 8 * n for n in range(4) if strobe >> n & 1)
+        new = self.read(address)[0] & ~mask | value & mask
+        if not self._legal(name, new, value & mask):
+            return SLVERR, 0, 0
+        if name == "CONTROL":
+            return OKAY, int(value & mask == 1), int(value & mask >= 2)
+        if name.startswith(("WINDOW_BASE", "WINDOW_LIMIT")):
+            _, field, half = name.lower().split("_")
+            window = self.windows[self.values["WINDOW_SELECT", 0]]
+            window[field] = new << 32 | window[field] & MASK32 if half == "high" else window[field] >> 32 << 32 | new
+        elif name == "WINDOW_LOCK":
+            self.values[name, t] |= new
+        else:
+            self.values[name, t] = new
+        return OKAY, 0, 0
+
+    def _legal(self, name: str, new: int, given: int) -> bool:
+        c, idle = self.c, not self.machine.busy
+        free = idle and not self.values["WINDOW_LOCK", 0]
+        high = new < 1 << c.memory.address_bits - 32
+        return REGISTERS[name].access != "ro" and {
+            "CONTROL": given < 4 and (idle or given != 1),
+            "WATCHDOG": True,
+            "PROGRAM": idle,
+            "TOKENS": idle and 1 <= new <= c.pods,
+            "BASE": idle and new < 1 << 17,
+            "FLAGS": idle and new < 4,
+            "WINDOW_SELECT": new < c.engines,
+            "WINDOW_BASE_LOW": free and given % c.lanes == 0,
+            "WINDOW_BASE_HIGH": free and high,
+            "WINDOW_LIMIT_LOW": free,
+            "WINDOW_LIMIT_HIGH": free and high,
+            "WINDOW_LOCK": new < 2,
+            "COUNTER_SELECT": new % 256 < COUNTERS and new >> 8 < c.engines,
+            "TOKEN": idle,
+            "POSITION": idle and new < 1 << 16,
+            "MASK": idle and new < 1 << c.pods,
+        }[name]
+
+
+class Rig:
+    """Registers between a master and a machine."""
+
+    def __init__(self, dut: Any) -> None:
+        self.dut = dut
+        self.config = Config.from_dict(parameters()["config"])
+        self.bench = Bench(dut, 60_000)
+        self.master = Master(self.bench, dut)
+        self.machine = Machine(self.bench, dut, self.config)
+        self.twin = Twin(self.config, self.machine)
+
+    async def reset(self) -> None:
+        await self.bench.reset()
+        self.twin = Twin(self.config, self.machine)
+
+    async def write(self, address: int, value: int, strobe: int = 15) -> int:
+        """Write, compare with the model; returns the response."""
+        response, start, soft = self.twin.write(address, value, strobe)
+        want = {"start": self.machine.pulses["start"] + start, "soft_reset": self.machine.pulses["soft_reset"] + soft}
+        actual = await self.master.write(address, value, strobe)
+        self.bench.check(actual, response, f"response to a write of {value:#x} to {address:#x}, strobe {strobe}")
+        await self.bench.cycle()
+        self.bench.check(self.machine.pulses, want, "pulses")
+        return actual
+
+    async def read(self, address: int) -> int:
+        """Read, compare with the model (a counter with its cycle); returns the data."""
+        expected = self.twin.read(address)
+        actual = await self.master.read(address)
+        if address & ~3 == REGISTERS["COUNTER_LOW"].address:
+            selected = self.twin.values["COUNTER_SELECT", 0]
+            taken = self.master.read_cycles[-1] - 1
+            value = counter(selected >> 8, selected & 0xFF, taken)
+            self.twin.values["COUNTER_HIGH", 0] = value >> 32
+            expected = (value & MASK32, OKAY)
+        self.bench.check(actual, expected, f"read of {address:#x}")
+        return actual[0]
+
+    async def write_named(self, name: str, value: int, t: int = 0) -> int:
+        return await self.write(REGISTERS[name].address + 4 * t, value)
+
+    def check_outputs(self) -> None:
+        """context, windows and the rest say what was written"""
+        values, c, dut = self.twin.values, self.config, self.dut
+        context = unpack(pass_context(c), int(dut.context.value))
+        for name in ("program", "tokens", "base"):
+            self.bench.check(context[name], values[name.upper(), 0], name)
+        self.bench.check(context["head"] + 2 * context["logits"], values["FLAGS", 0], "flags")
+        for name in ("token", "position", "mask"):
+            self.bench.check(list(context[name]), [values[name.upper(), t] for t in range(c.pods)], name)
+        window, bits = int(dut.window.value), dma_window(c).size
+        found = [unpack(dma_window(c), window >> n * bits & ((1 << bits) - 1)) for n in range(c.engines)]
+        self.bench.check(found, self.twin.windows, "windows")
+        self.bench.check(int(dut.watchdog.value), values["WATCHDOG", 0], "watchdog")
+        selected = int(dut.counter_engine.value) << 8 | int(dut.counter_index.value)
+        self.bench.check(selected, values["COUNTER_SELECT", 0], "counter select")
+
+    def randomise(self) -> None:
+        """other values on all inputs but busy"""
+        rng = self.bench.rng
+        for name in ("done", "quiet", "saturated"):
+            self.machine.status[name] = int(rng.integers(2))
+        self.machine.status["fault"] = int(rng.integers(7) * rng.integers(2))
+        self.machine.status["fault_engine"] = int(rng.integers(self.config.engines))
+        self.machine.status["fault_op"] = int(rng.integers(1 << 32))
+        for values in self.machine.results.values():
+            values[:] = [int(v) for v in rng.integers(1 << 32, size=len(values))]
+
+
+@cocotb.test()
+async def whole_map(dut: Any) -> None:
+    rig = Rig(dut)
+    await rig.reset()
+    rig.check_outputs()
+    rig.master.delay = 0
+    rig.randomise()
+    await rig.bench.cycle()
+    for address in [*range(0, 0x244, 4), 0x244, 0x3FC, 0x400, 0x800, 0xFFC]:
+        await rig.read(address)
+    for address in [0x000, 0x014, 0x04C, 0x054, 0x0FC, 0x1C0, 0x200, 0x240, 0x420, 0xFFC]:
+        rig.bench.check(await rig.write(address, 1), SLVERR, "write that is not allowed")
+    address_taken, data_taken, answered = rig.master.write_cycles
+    rig.bench.check(answered - max(address_taken, data_taken), ControlRegisters.write_latency, "latency of a write")
+    taken, answered = rig.master.read_cycles
+    rig.bench.check(answered - taken, ControlRegisters.latency, "latency of a read")
+    rig.check_outputs()
+
+
+@cocotb.test()
+async def random_accesses(dut: Any) -> None:
+    rig = Rig(dut)
+    rng = rig.bench.rng
+    await rig.reset()
+    addresses = [a for a, (name, _) in rig.twin.entries.items() if name != "WINDOW_LOCK"]
+    scalars = [a for a in addresses if a < 0x100]
+    for step in range(700):
+        if step % 20 == 0:
+            rig.randomise()
+        if rng.random() < 0.1:
+            rig.machine.busy = False
+            await rig.bench.cycle()
+        chosen = scalars if rng.random() < 0.6 else addresses
+        address = int(chosen[rng.integers(len(chosen))]) + int(rng.integers(4) * (rng.random() < 0.05))
+        if rng.random() < 0.03:
+            address = int(rng.integers(1 << 12))
+            if address & ~3 == REGISTERS["WINDOW_LOCK"].address:
+                continue
+        if rng.random() < 0.4:
+            await rig.read(address)
+            continue
+        value = int(rng.integers(1 << 32)) & ((1 << int(rng.integers(1, 33))) - 1)
+        if rng.random() < 0.5:
+            value &= ~(rig.config.lanes - 1)
+        strobe = 15 if rng.random() < 0.7 else int(rng.integers(16))
+        await rig.write(address, value, strobe)
+        rig.check_outputs()
+
+
+@cocotb.test()
+async def a_pass(dut: Any) -> None:
+    rig = Rig(dut)
+    c = rig.config
+    await rig.reset()
+    last = c.pods - 1
+    for name, value in (("PROGRAM", 0xFFFFFFC0), ("TOKENS", c.pods), ("BASE", 65536), ("FLAGS", 3)):
+        rig.bench.check(await rig.write_named(name, value), OKAY, name)
+    for name, value in (("TOKEN", MASK32), ("POSITION", 65535), ("MASK", (1 << c.pods) - 1)):
+        rig.bench.check(await rig.write_named(name, value, last), OKAY, name)
+    for bad in (0, c.pods + 1, 2 * c.pods, 256 + 1):
+        rig.bench.check(await rig.write_named("TOKENS", bad), SLVERR, "TOKENS")
+    rig.bench.check(await rig.write_named("CONTROL", 1), OKAY, "start")
+    rig.bench.check((rig.machine.busy, rig.machine.pulses["start"]), (True, 1), "start")
+    for name in ("PROGRAM", "TOKENS", "BASE", "FLAGS", "TOKEN", "POSITION", "MASK", "WINDOW_LIMIT_LOW", "CONTROL"):
+        rig.bench.check(await rig.write_named(name, 1), SLVERR, f"{name} during a pass")
+    rig.bench.check(await rig.write_named("WATCHDOG", 1000), OKAY, "watchdog during a pass")
+    rig.bench.check(await rig.write_named("CONTROL", 3), OKAY, "soft reset during a pass")
+    rig.bench.check(rig.machine.pulses, {"start": 1, "soft_reset": 1}, "pulses")
+    rig.machine.busy = False
+    await rig.bench.cycle()
+    await rig.write_named("CONTROL", 3)
+    rig.bench.check(rig.machine.pulses, {"start": 1, "soft_reset": 2}, "start and soft reset at once")
+    await rig.write_named("CONTROL", 1)
+    rig.bench.check(rig.machine.pulses["start"], 2, "second start")
+    rig.check_outputs()
+
+
+@cocotb.test()
+async def locked_windows(dut: Any) -> None:
+    rig = Rig(dut)
+    c = rig.config
+    for _ in range(2):  # a hardware reset opens the lock
+        await rig.reset()
+        for engine in {0, c.engines // 2, c.engines - 1}:
+            await rig.write_named("WINDOW_SELECT", engine)
+            await rig.write_named("WINDOW_BASE_LOW", 0x1000 * engine + c.lanes)
+            await rig.write_named("WINDOW_LIMIT_LOW", 0xFFFFFFFF - engine)
+            high = OKAY if c.memory.address_bits > 32 else SLVERR
+            rig.bench.check(await rig.write_named("WINDOW_BASE_HIGH", 1), high, "upper half")
+            rig.bench.check(await rig.write_named("WINDOW_LIMIT_HIGH", 1), high, "upper half")
+        rig.bench.check(await rig.write_named("WINDOW_SELECT", c.engines), SLVERR, "channel that does not exist")
+        rig.bench.check(await rig.write_named("WINDOW_BASE_LOW", c.lanes // 2), SLVERR, "base within a beat")
+        rig.check_outputs()
+        for value in (0, 1, 0):
+            await rig.write_named("WINDOW_LOCK", value)
+        for name in ("WINDOW_BASE_LOW", "WINDOW_BASE_HIGH", "WINDOW_LIMIT_LOW", "WINDOW_LIMIT_HIGH"):
+            rig.bench.check(await rig.write_named(name, 0), SLVERR, f"locked {name}")
+        await rig.write_named("WINDOW_SELECT", 0)
+        for name in ("WINDOW_BASE_LOW", "WINDOW_LIMIT_LOW", "WINDOW_LOCK"):
+            await rig.read(REGISTERS[name].address)
+        await rig.write_named("CONTROL", 2)
+        rig.bench.check(await rig.write_named("WINDOW_BASE_LOW", 0), SLVERR, "locked after a soft reset")
+        rig.check_outputs()
+
+
+@cocotb.test()
+async def counters(dut: Any) -> None:
+    rig = Rig(dut)
+    await rig.reset()
+    rig.master.delay = 0
+    select = REGISTERS["COUNTER_SELECT"].address
+    for engine in {0, rig.config.engines - 1}:
+        for index in (0, 7, COUNTERS - 1):
+            rig.bench.check(await rig.master.write(select, engine << 8 | index), OKAY, "select")
+            rig.twin.values["COUNTER_SELECT", 0] = engine << 8 | index
+            low = await rig.read(REGISTERS["COUNTER_LOW"].address)  # the very next access
+            rig.bench.check(low & 0xFF, index, "counter")
+            await rig.bench.cycle(int(rig.bench.rng.integers(1, 30)))
+            high = await rig.read(REGISTERS["COUNTER_HIGH"].address)
+            rig.bench.check(high >> 24, engine, "engine of the counter")
+            rig.bench.check(high & 0xFFF, low >> 20, "both halves of one cycle")
+    for bad in (COUNTERS, rig.config.engines << 8, 1 << 16):
+        rig.bench.check(await rig.write_named("COUNTER_SELECT", bad), SLVERR, "counter that does not exist")
+
+
+@cocotb.test()
+async def reads_beside_writes(dut: Any) -> None:
+    rig = Rig(dut)
+    await rig.reset()
+    for n in range(30):
+        value = int(rig.bench.rng.integers(1 << 32))
+        written = cocotb.start_soon(rig.master.write(REGISTERS["PROGRAM"].address, value))
+        rig.bench.check(await rig.master.read(REGISTERS["ID"].address), (MAGIC, OKAY), f"read {n}")
+        rig.bench.check(await written, OKAY, f"write {n}")
+        rig.bench.check(await rig.master.read(REGISTERS["PROGRAM"].address), (value, OKAY), f"read back {n}")
+
+
+@cocotb.test()
+async def reset_in_mid_stream(dut: Any) -> None:
+    rig = Rig(dut)
+    await rig.reset()
+    for wait in range(1, 8):
+        await rig.write_named("PROGRAM", 64 * wait)
+        tasks = [cocotb.start_soon(rig.master.write(REGISTERS["WATCHDOG"].address, 5)),
+                 cocotb.start_soon(rig.master.read(REGISTERS["PROGRAM"].address))]
+        await rig.bench.cycle(wait)
+        for task in tasks:
+            task.cancel()
+        await rig.reset()
+        rig.check_outputs()
+        await rig.read(REGISTERS["PROGRAM"].address)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_registers(case: str) -> None:
+    config = CASES[case]
+    run_bench(ControlRegisters(config), "lpu.tb.hdl.control.test_registers", name=f"registers_{case}",
+              parameters={"config": config.to_dict()})
