@@ -13,7 +13,7 @@ _LARGEST_SHIFT = 63
 
 
 def embed_op(c: Config) -> data.StructLayout:
-    """A row of one token. `record_byte`: start of the record in its beat, a multiple of 4; `shift`: added to its own."""
+    """A row of a token. `record_byte`: start of the record in its beat, a multiple of 4; `shift`: added to its own."""
     return data.StructLayout({"length": 16, "planes": 2, "pod": range(max(c.pods, 2)), "shift": signed(8),
                               "record_byte": range(c.lanes)})
 
