@@ -75,8 +75,6 @@ class Master:
             self._port(f"{channel}ready").value = int(self._patience.get(channel, now + 1) <= now)
 
     def sample(self) -> None:
-        if int(self._dut.rst.value):
-            return
         now = self._bench.cycle_number
         for channel, cycles in (("aw", self.write_cycles), ("w", self.write_cycles), ("ar", self.read_cycles)):
             if int(self._port(f"{channel}valid").value) and int(self._port(f"{channel}ready").value):
@@ -132,8 +130,6 @@ class Machine:
 
     def sample(self) -> None:
         dut = self._dut
-        if int(dut.rst.value):
-            return
         self._selects.append((int(dut.counter_engine.value), int(dut.counter_index.value)))
         self._selects.popleft()
         started = int(dut.start.value)
@@ -442,8 +438,10 @@ async def reset_in_mid_stream(dut: Any) -> None:
     await rig.reset()
     for wait in range(1, 8):
         await rig.write_named("PROGRAM", 64 * wait)
-        tasks = [cocotb.start_soon(rig.master.write(REGISTERS["WATCHDOG"].address, 5)),
-                 cocotb.start_soon(rig.master.read(REGISTERS["PROGRAM"].address))]
+        tasks: list[Any] = [
+            cocotb.start_soon(rig.master.write(REGISTERS["WATCHDOG"].address, 5)),
+            cocotb.start_soon(rig.master.read(REGISTERS["PROGRAM"].address)),
+        ]
         await rig.bench.cycle(wait)
         for task in tasks:
             task.cancel()

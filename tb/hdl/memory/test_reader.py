@@ -45,8 +45,6 @@ class Rig:
 
     def sample(self) -> None:
         """`idle` must not be claimed too early, and every beat makes a pulse"""
-        if int(self.dut.rst.value):
-            return
         under_way = self.memory.in_flight or self.memory.offered
         assert not (under_way and int(self.dut.idle.value)), "idle with a burst under way"
         for name in self.pulses:
