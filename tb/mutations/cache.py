@@ -1,0 +1,20 @@
+"""Bugs that the bench of the cache packer must notice."""
+
+from __future__ import annotations
+
+from . import Mutation
+
+_FILE = "hdl/engine/cache.py"
+_TEST = "tb/hdl/engine/test_cache.py::test_cache[medium]"
+
+MUTATIONS = [
+    Mutation(_FILE, "Mux(x[7] & (x[8:] != 0x7F), x[8:] + 1, x[8:])", "Mux(x[7], x[8:] + 1, x[8:])", _TEST,
+             "large elements wrap to the most negative byte"),
+    Mutation(_FILE, "Mux(x[7] & (x[8:] != 0x7F), x[8:] + 1, x[8:])", "x[8:]", _TEST, "rounds down instead of half up"),
+    Mutation(_FILE, "with m.If(~op.value | key.all()):", "with m.If(~op.value):", _TEST,
+             "values of a pass do not go on to the next block"),
+    Mutation(_FILE, "head_tile.eq(0), tile_unit.eq(origin), head_base.eq(head_base + op.stride)",
+             "head_tile.eq(0), tile_unit.eq(origin)", _TEST, "all heads share the cache of the first"),
+    Mutation(_FILE, "(fill_tiles != 0) & ~full.bit_select(fill_bank, 1)", "(fill_tiles != 0)", _TEST,
+             "a tile is overwritten before it was written out"),
+]
