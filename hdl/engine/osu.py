@@ -38,7 +38,7 @@ def key_request(c: Config) -> data.StructLayout:
         "key": range(c.numerics.block),  # within the block
         "slot": 1,                       # parity of the item's index in the op
         "first_tile": 1,                 # the item's first tile of values: the probabilities enter the total
-        "last": 1,                       # last key of the block
+        "last": 1,                       # last request of a tile of values: last key, and its last plane
         "repeat": 1,                     # asked before for this tile (second plane): must not enter the total again
     })
 
@@ -443,10 +443,10 @@ class Osu(wiring.Component):
 
     * `i_score`: a word per key, items in order. The first word of item i + 2 comes after the last request for item i.
     * `blocks_ready`: one pulse per item, in order: its probabilities may be asked for.
-    * `i_key`: all keys of item i, in order, once for each tile of values (and again with `repeat`), items in order.
+    * `i_key`: all keys of item i, in order, for each tile of values; with two planes each key twice; items in order.
     * `o_probability`: the answer, `PROBABILITY_LATENCY` cycles later; 0 for keys that a token does not see.
-    * `i_sum`: drained value tiles, items in order. At most `ITEMS` items have been asked for to the last key of their
-      first tile but not been taken to the last sum.
+    * `i_sum`: drained value tiles, items in order. At most `ITEMS` items have been asked for to the end of their first
+      tile but not been taken to the last sum.
     * `o`: after a head's last block, its elements with 12 fraction bits; the other blocks emit nothing.
 
     Scores, requests and sums are taken one a cycle, without a bubble between items (of at least max(4, pods) cycles).
@@ -509,10 +509,11 @@ class Osu(wiring.Component):
             scores.key.eq(self.i_key.payload.key), scores.slot.eq(self.i_key.payload.slot),
             scores.item_slot.eq(request.slot),
         ]
-        counts = Signal()
+        counts, closes = Signal(), Signal()
         m.d.comb += [
             counts.eq(asked & request.first_tile & ~request.repeat),
-            totals.i_item.valid.eq(counts & request.last), totals.i_item.payload.eq(scores.o_item),
+            closes.eq(asked & request.first_tile & request.last),
+            totals.i_item.valid.eq(closes), totals.i_item.payload.eq(scores.o_item),
         ]
         latency = self.PROBABILITY_LATENCY - 1
         for t in range(c.pods):
@@ -526,13 +527,14 @@ class Osu(wiring.Component):
 
         # sums over a block
         add = delay(m, counts, latency, name="counts")
-        last = delay(m, request.last, latency, name="last")
+        close = delay(m, closes, latency, name="closes")
         block_sum = Signal(totals.sums)
         begin = Signal(init=1)
-        m.d.sync += totals.i_sum.valid.eq(add & last)
+        m.d.sync += totals.i_sum.valid.eq(close)
         m.d.comb += totals.i_sum.payload.eq(block_sum)
+        with m.If(add | close):
+            m.d.sync += begin.eq(close)
         with m.If(add):
-            m.d.sync += begin.eq(last)
             for t in range(c.pods):
                 m.d.sync += block_sum[t].eq(Mux(begin, 0, block_sum[t]) + self.o_probability.payload[t][:16])
 

@@ -133,7 +133,8 @@ class Partner:
             log.clear()
 
     def requests(self, op: Op, item: int, keys: int) -> list[dict[str, int]]:
-        return [{"key": k, "slot": item & 1, "first_tile": tile == 0, "last": k == keys - 1, "repeat": plane > 0}
+        return [{"key": k, "slot": item & 1, "first_tile": tile == 0, "repeat": plane > 0,
+                 "last": (k, plane) == (keys - 1, op.planes - 1)}
                 for tile in range(op.tiles) for k in range(keys) for plane in range(op.planes)]
 
     def sums(self, sums: np.ndarray) -> list[dict[str, Any]]:
