@@ -111,7 +111,7 @@ def random_model(
         context=context,
         residual_frac=RESIDUAL_FRAC,
         logit_frac=12,
-        embedding=table(vocab, np.int8, one / 64 / 8, -3),
+        embedding=table(vocab, np.int8, *((1 / 64, -RESIDUAL_FRAC) if tied else (one / 64 / 8, -3))),
         position=None if gated else table(context, np.int16, one / 32768 / 4, 1),
         rope=rope,
         layers=[layer(i) for i in range(layers)],

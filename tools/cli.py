@@ -55,10 +55,10 @@ class KvWidth(StrEnum):
 Model = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[MODEL]",
+        metavar="MODEL",
         show_default="the shipped model",
-        help="Hugging Face directory (GPT2LMHeadModel, LlamaForCausalLM), llama2.c checkpoint or its folder, or a folder "
-        "written by `lpu import` or `lpu compile`.",
+        help="Hugging Face directory (GPT2LMHeadModel, LlamaForCausalLM), llama2.c checkpoint or its folder, or a "
+        "folder written by `lpu import` or `lpu compile`.",
     ),
 ]
 RequiredModel = Annotated[Path, typer.Argument(metavar="MODEL", help="As in `lpu run`.")]
@@ -360,14 +360,15 @@ def evaluate_command(
     rows: list[dict[str, Any]] = []
     with report.progress() as progress:
         for width in [kv] if kv is not None else list(KvWidth):
+
+            def tell(what: str, share: float, width: KvWidth = width) -> None:
+                progress(f"{what}, KV {width.value}", share)
+
             made = calibrated(
-                source, numerics, calibration=calibration, kv=width.value_for_calibration, progress=progress
+                source, numerics, calibration=calibration, kv=width.value_for_calibration, progress=tell
             ).model
+            found = evaluate(source, made, ids, window, progress=tell)
             bits = sorted({8 * layer.kv_planes for layer in made.layers})
-            label = f"KV {width.value}"
-            found = evaluate(
-                source, made, ids, window, progress=lambda what, share, at=label: progress(f"{what}, {at}", share)
-            )
             rows.append({"kv": width.value, "kv_bits": bits, "report": made.report, **found})
     first = rows[0]
     if as_json:
@@ -426,10 +427,11 @@ def import_command(
 
         lpu import path/to/gpt2 --calibration text.txt --out gpt2-fixed
     """
+    from .bundle import KIND
     from .folder import check_target
 
     if out is not None:
-        check_target(out)
+        check_target(out, KIND)
     opened = open_model(model)
     source = opened.require_source("lpu import")
     numerics = machine(None, None, None, None, None, settings).numerics
@@ -485,8 +487,9 @@ def compile_command(
     """
     from .compiler import compile_model
     from .folder import check_target
+    from .image import KIND
 
-    check_target(out)
+    check_target(out, KIND)
     chosen = machine(preset, config, engines, lanes, pods, settings)
     opened = open_model(model)
     if opened.image is not None:
@@ -548,28 +551,16 @@ def presets_command(as_json: Json = False) -> int:
 @app.command("doctor")
 def doctor_command(as_json: Json = False) -> int:
     """Check that this computer has what the project needs, and say how to get what is missing (exit code 1)."""
-    from .doctor import diagnose
+    from .doctor import diagnose, healthy
 
     checks = diagnose()
-    bad = [c for c in checks if not c.ok and c.required]
     if as_json:
-        _emit({"ok": not bad, "checks": [vars(c) for c in checks]})
+        _emit({"ok": healthy(checks), "checks": [vars(c) for c in checks]})
     else:
-        _say(
-            report.table(
-                ("what", "state", "found", "remedy"),
-                [
-                    (
-                        c.name,
-                        "ok" if c.ok else "MISSING" if c.required else "optional",
-                        c.found,
-                        "" if c.ok else c.install,
-                    )
-                    for c in checks
-                ],
-            )
-        )
-    return 1 if bad else 0
+        state = {c.name: "ok" if c.ok else "MISSING" if c.required else "optional" for c in checks}
+        rows = [(c.name, state[c.name], c.found, c.remedy) for c in checks]
+        _say(report.table(("what", "state", "found", "remedy"), rows))
+    return 0 if healthy(checks) else 1
 
 
 @app.command("generate")
@@ -593,8 +584,7 @@ def generate_command(
     chosen = machine(preset, config, engines, lanes, pods, settings)
     with report.progress() as progress:
         progress(f"generating the Verilog of {chosen.name}", 0.0)
-        generate(chosen, out)
-    files = sorted(p.name for p in out.iterdir())
+        files = [p.name for p in generate(chosen, out)]
     if as_json:
         _emit({"out": str(out), "files": files, "config": chosen.to_dict(), "fingerprint": chosen.fingerprint})
     else:

@@ -284,12 +284,9 @@ class _Engine:
                 first=part.heads.start * model.head_dim,
             )
             wait(at + "attention", model.heads * model.head_dim)
-            residual = {
-                "destination": Destination.RESIDUAL,
-                "first": part.hidden_tiles.start * lanes,
-                "limit": model.hidden,
-            }
-            gemv(at + "projection", layer.projection, len(part.hidden_tiles), source=Source.GATHER, **residual)
+            residual = {"first": part.hidden_tiles.start * lanes, "limit": model.hidden, "source": Source.GATHER}
+            tiles, place = len(part.hidden_tiles), Destination.RESIDUAL
+            gemv(at + "projection", layer.projection, tiles, place, operand=0, **residual)
             wait(at + "projection", model.hidden)
             norm(at + "ffn_norm", layer.ffn_norm)
             first = part.up_tiles.start * lanes // (2 if model.gated else 1)
@@ -304,7 +301,7 @@ class _Engine:
                 limit=high + model.ffn,
             )
             wait(at + "up", model.ffn)
-            gemv(at + "down", layer.down, len(part.hidden_tiles), source=Source.GATHER, operand=high, **residual)
+            gemv(at + "down", layer.down, tiles, place, operand=high, **residual)
             wait(at + "down", model.hidden)
         norm("final_norm", model.final_norm, to_vector=1)
         emit(

@@ -34,13 +34,13 @@ def is_ours(path: Path, kind: str | None = None) -> bool:
     return isinstance(manifest, dict) and manifest.get("format") == FORMAT and kind in (None, manifest.get("kind"))
 
 
-def check_target(path: Path) -> None:
-    """Raises `ToolError` unless `write` may make or replace `path` (nothing there, an empty folder, or one of ours)."""
+def check_target(path: Path, kind: str | None = None) -> None:
+    """Raises `ToolError` unless `path` is free, an empty folder, or one of ours (of `kind`) that may be replaced."""
     path = path.resolve()
     try:
         if path.exists() and not path.is_dir():
             raise ToolError(f"{path} is a file: name a folder to write to")
-        if path.is_dir() and any(path.iterdir()) and not is_ours(path):
+        if path.is_dir() and any(path.iterdir()) and not is_ours(path, kind):
             raise ToolError(f"{path} holds other files and will not be overwritten: name a new or empty folder")
         parent = next(p for p in path.parents if p.exists())
         if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
@@ -50,11 +50,11 @@ def check_target(path: Path) -> None:
 
 
 def write(path: Path, kind: str, manifest: dict[str, Any], fill: Callable[[Path], None]) -> None:
-    """Make the folder `path` from what `fill` writes into an empty one, plus a manifest; nothing is left when it fails.
+    """Make the folder `path` of what `fill` writes into an empty one, plus a manifest; leave nothing on failure.
 
-    A folder of ours is replaced. Raises `ToolError` when `path` cannot be written or holds foreign files.
+    A folder of ours of the same kind is replaced. Raises `ToolError` when `path` cannot be written or holds foreign files.
     """
-    check_target(path)
+    check_target(path, kind)
     path = path.resolve()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

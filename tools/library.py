@@ -31,17 +31,10 @@ Progress = Callable[[str, float], None]
 _PACKAGES = Path(__file__).resolve().parent.parent
 DEFAULT_MODEL = _PACKAGES / "models" / "tinytales"
 """the model that ships with the project"""
-_NOT_NUMERIC = {
-    "backend.py",
-    "cli.py",
-    "doctor.py",
-    "documentation.py",
-    "generate.py",
-    "report.py",
-    "runtime.py",
-    "sampling.py",
-}
-"""tools that cannot change a calibrated model"""
+_TOOLS = ("assemble", "calibrate", "model", "node_report", "quantise", "quantised", "ranges", "store", "texts")
+_GOLDEN = ("embed", "fixed", "model", "norm", "osu", "pods", "sfu", "tables")
+NUMERIC = ("sim/reference.py", *(f"tools/{n}.py" for n in _TOOLS), *(f"sim/golden/{n}.py" for n in _GOLDEN))
+"""sources that a calibrated model depends on"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,9 +142,8 @@ def _key(source: FloatModel, numerics: Numerics, tokens: np.ndarray | None, kv: 
     if tokens is not None:
         digest.update(tokens.astype("<i8").tobytes())
     _feed(digest, {k: v for k, v in vars(source).items() if k not in ("tokenizer", "path")})
-    code = sorted((_PACKAGES / "sim").glob("*.py")) + sorted((_PACKAGES / "sim" / "golden").glob("*.py"))
-    for file in code + [p for p in sorted((_PACKAGES / "tools").glob("*.py")) if p.name not in _NOT_NUMERIC]:
-        digest.update(file.read_bytes())
+    for name in NUMERIC:
+        digest.update((_PACKAGES / name).read_bytes())
     return digest.hexdigest()[:32]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -48,7 +49,7 @@ def progress(quiet: bool = False) -> Iterator[Callback]:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> Table:
     """a table; the first column is text, the others are aligned to the right when they hold numbers"""
-    made = Table(title=title, title_justify="left", header_style="bold")
+    made = Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE)
     for i, name in enumerate(columns):
         numeric = all(isinstance(r[i], int | float) or r[i] is None for r in rows)
         made.add_column(name, justify="right" if numeric and rows else "left")
@@ -68,32 +69,19 @@ def text(cell: object) -> str:
 
 def presets(configs: Mapping[str, Config]) -> Table:
     """the presets with what they cost"""
+    names = ("preset", "part", "N × L × P", "multipliers", "memory bits", "bytes/cycle")
     rows = [
         (
             c.name,
-            c.part or "simulation",
+            c.part.split("-")[0] or "simulation",
             f"{c.engines} × {c.lanes} × {c.pods}",
             c.multipliers,
             sum(c.memory_bits().values()),
             c.bytes_per_cycle,
-            c.limits.max_hidden,
-            c.limits.max_ffn,
-            c.limits.max_context,
         )
         for c in configs.values()
     ]
-    names = (
-        "preset",
-        "part",
-        "engines × lanes × pods",
-        "multipliers",
-        "on-chip memory (bits)",
-        "peak bytes/cycle",
-        "hidden ≤",
-        "feed-forward ≤",
-        "context ≤",
-    )
-    return table(names, rows)
+    return table(names, rows, "N engines × L lanes × P pods, on-chip memory, peak memory bytes per cycle")
 
 
 def summary(

@@ -14,7 +14,7 @@ def nucleus(logits: ArrayLike, temperature: float, top_p: float) -> NDArray[np.f
     The token that crosses `top_p` stays in. Ties are kept in order of token number, so that the result has one value.
     """
     x = np.asarray(logits, np.float64) / temperature
-    p = np.exp(x - x.max())
+    p: NDArray[np.float64] = np.exp(x - x.max())
     p /= p.sum()
     order = np.argsort(-p, kind="stable")
     before = np.cumsum(p[order]) - p[order]

@@ -1,0 +1,387 @@
+"""The commands: what they print, and what they say about everything that a user can get wrong.
+
+Calibration is replaced by a random model of the right shape, and the RTL by the interpreter of programs, so that all
+paths are quick; the real ones have their own tests.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lpu.hdl.config import PRESETS, Numerics
+from lpu.tb.program_backend import ProgramBackend
+from lpu.tb.random_model import random_model
+from lpu.tools import backend, cli, library
+from lpu.tools.model import FloatModel
+from lpu.tools.quantised import QuantisedModel
+
+Lpu = Callable[..., tuple[int, str, str]]
+calls: list[str] = []
+
+
+def quick(
+    source: FloatModel, tokens: Any, numerics: Numerics, *, kv: Any = "auto", progress: Any = None
+) -> QuantisedModel:
+    calls.append(f"kv {kv}")
+    progress("calibrating", 0.5)
+    model = random_model(
+        1,
+        numerics=numerics,
+        gated=True,
+        hidden=source.hidden,
+        heads=source.heads,
+        kv_heads=source.kv_heads,
+        head_dim=source.head_dim,
+        ffn=source.ffn,
+        vocab=source.vocab,
+        layers=2,
+        context=source.context,
+        tied=True,
+        wide=kv == 16,
+    )
+    model.report = [{"node": "residual", "bits": 24, "range": 1.5}]
+    return model
+
+
+class Breakable(ProgramBackend):
+    """the interpreter as simulation; `wrong` breaks a logit"""
+
+    wrong: int | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.break_logit = type(self).wrong
+
+
+@pytest.fixture
+def lpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, tinytales: Path) -> Lpu:
+    """runs a command in this process: (exit code, stdout, stderr)"""
+    monkeypatch.setenv("LPU_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(library, "calibrate", quick)
+    monkeypatch.setattr(backend, "NativeSimulation", Breakable)
+    monkeypatch.setattr(Breakable, "wrong", None)
+    calls.clear()
+
+    def command(*arguments: object) -> tuple[int, str, str]:
+        code = cli.main([str(a) for a in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return command
+
+
+def refused(result: tuple[int, str, str], *words: str) -> None:
+    code, out, err = result
+    assert code == 2, err
+    assert out == ""
+    lines = [line for line in err.splitlines() if not line.endswith("…")]
+    assert len(lines) == 1, err
+    assert lines[0].startswith("lpu: error: ")
+    for word in words:
+        assert word in lines[0]
+
+
+# -- run ------------------------------------------------------------------------------------------------------
+
+
+def test_run_is_the_same_on_every_machine(lpu: Lpu) -> None:
+    reference = None
+    for machine in (
+        ["--backend", "golden"],
+        ["--engines", 1, "--pods", 1],
+        ["--engines", 4, "--lanes", 16, "--pods", 4],
+        [],
+    ):
+        code, out, _ = lpu("run", "--tokens", 4, "--prompt", "Once upon", "--ignore-eos", "--check", "--json", *machine)
+        data = json.loads(out)
+        assert code == 0
+        assert data["bit_exact"] is True
+        assert len(data["token_ids"]) == data["tokens"] == 4
+        assert data["prompt_tokens"] == len(data["prompt_ids"]) > 1
+        assert data["text"].startswith("Once upon")
+        assert data["text"].endswith(data["continuation"])
+        reference = reference or data["token_ids"]
+        assert data["token_ids"] == reference
+        if "golden" in machine:
+            assert data["cycles"] is None
+        else:
+            assert data["cycles"] == 1000 * data["passes"]
+            assert data["cycles_per_token"] == 1000
+            assert data["beat_utilisation"] == 0.5
+            assert data["config"]["engines"] == (machine or [0, 2])[1]
+        assert data["model"]["name"] == "tinytales"
+    assert len(calls) == 1, "the calibrated model is kept"
+
+
+def test_run_streams_and_sums_up(lpu: Lpu) -> None:
+    code, out, err = lpu("run", "--tokens", 3, "--ignore-eos")
+    assert code == 0
+    assert out.startswith("Once upon a time")
+    assert "new ones in" in out
+    assert "of the port beats used" in out
+    assert "memory 10.0%" in out
+    assert "bit-exact" not in out
+    assert err == "calibrating …\n"
+
+
+def test_run_without_check_says_null(lpu: Lpu) -> None:
+    data = json.loads(lpu("run", "--tokens", 2, "--backend", "golden", "--json")[1])
+    assert data["bit_exact"] is None
+    assert data["config"]["name"] == "tiny"
+
+
+def test_run_float(lpu: Lpu) -> None:
+    code, out, _ = lpu("run", "--tokens", 8, "--backend", "float", "--json")
+    data = json.loads(out)
+    assert code == 0
+    assert data["text"].startswith("Once upon a time")
+    assert calls == []
+
+
+def test_a_difference_ends_the_run(lpu: Lpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Breakable, "wrong", 300)
+    code, out, err = lpu("run", "--tokens", 4, "--check", "--json")
+    data = json.loads(out)
+    assert code == 1
+    assert data["bit_exact"] is False
+    assert "logit of 300" in data["difference"]
+    assert "lpu: not bit-exact: position" in err
+    assert lpu("run", "--tokens", 2)[0] == 0
+
+
+def test_sampling_depends_on_the_seed_alone(lpu: Lpu) -> None:
+    def tokens(*options: object) -> list[int]:
+        out = lpu("run", "--tokens", 6, "--temperature", 1.0, "--top-p", 0.95, "--ignore-eos", "--json", *options)[1]
+        found: list[int] = json.loads(out)["token_ids"]
+        return found
+
+    assert tokens("--seed", 5) == tokens("--seed", 5, "--backend", "golden") == tokens("--seed", 5, "--engines", 1)
+    assert tokens("--seed", 5) != tokens("--seed", 6)
+
+
+def test_to_the_context_limit(lpu: Lpu) -> None:
+    data = json.loads(
+        lpu("run", "--backend", "golden", "--context", 20, "--prompt", "Once", "--tokens", 5, "--json")[1]
+    )
+    left = 20 - data["prompt_tokens"]
+    data = json.loads(
+        lpu(
+            "run",
+            "--backend",
+            "golden",
+            "--context",
+            20,
+            "--prompt",
+            "Once",
+            "--tokens",
+            left,
+            "--ignore-eos",
+            "--json",
+        )[1]
+    )
+    assert data["tokens"] == left
+    refused(
+        lpu("run", "--context", 20, "--prompt", "Once", "--tokens", left + 1), "exceed the context", f"--tokens {left}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--prompt", ""], ["prompt is empty"]),
+        (["--prompt", " \n"], ["prompt is empty"]),
+        (["--prompt", "word " * 300], ["shorten the prompt", "256"]),
+        (["--tokens", 0], ["at least 1"]),
+        (["--tokens", 1000], ["exceed the context of 256"]),
+        (["--temperature", -1], ["temperature"]),
+        (["--top-p", 0], ["top-p"]),
+        (["--latency", 0], ["latency"]),
+        (["--stall", 1], ["stall"]),
+        (["--backend", "float", "--check"], ["--check"]),
+        (["--backend", "fpga"], ["fpga", "lpu --help"]),
+        (["--engines", "many"], ["--engines"]),
+        (["--engines", 0], ["engines = 0"]),
+        (["--lanes", 12], ["power of two"]),
+        (["--preset", "tinyy"], ["did you mean tiny?"]),
+        (["--preset", "tiny", "--config", "x.toml"], ["exclude"]),
+        (["--config", "nowhere.toml"], ["cannot read configuration nowhere.toml"]),
+        (["--set", "limits.max_hiden=3"], ["limits.max_hidden"]),
+        (["--set", "nonsense"], ["KEY=VALUE"]),
+        (
+            ["--set", "limits.max_hidden=32"],
+            ["hidden size is 64", "32 above limits.max_hidden = 32", "--set limits.max_hidden=64"],
+        ),
+        (["--context", 300], ["256 positions"]),
+        (["--calibration", "nowhere.txt"], ["nowhere.txt"]),
+        (["nowhere"], ["there is no model at"]),
+        (["--bogus"], ["--bogus"]),
+    ],
+)
+def test_run_refuses(lpu: Lpu, arguments: list[object], words: list[str], tmp_path: Path) -> None:
+    refused(lpu("run", *arguments), *words)
+    assert calls == [], "found before the work begins"
+    assert not (tmp_path / "cache").exists()
+
+
+# -- import, compile, run what they wrote ----------------------------------------------------------------------
+
+
+def test_import_compile_run(lpu: Lpu, tmp_path: Path, tinytales: Path) -> None:
+    fixed, compiled = tmp_path / "fixed", tmp_path / "compiled"
+    code, out, _ = lpu("import", tinytales, "--out", fixed)
+    assert code == 0
+    assert "residual" in out
+    data = json.loads(lpu("import", tinytales, "--json")[1])
+    assert data["family"] == "llama"
+    assert data["report"][0]["node"] == "residual"
+    code, out, _ = lpu("compile", fixed, "--out", compiled, "--pods", 4, "--context", 64)
+    assert code == 0
+    assert "channel01.bin" in out
+    data = json.loads(lpu("run", compiled, "--tokens", 3, "--ignore-eos", "--check", "--json")[1])
+    assert data["bit_exact"] is True
+    assert data["config"]["pods"] == 4
+    assert data["model"]["context"] == 64
+    assert data["token_ids"] == json.loads(lpu("run", fixed, "--tokens", 3, "--ignore-eos", "--json")[1])["token_ids"]
+    assert json.loads(lpu("run", compiled, "--tokens", 3, "--set", "memory.fifo_beats=64", "--json")[1])["cycles"]
+    refused(lpu("run", compiled, "--pods", 2), "compile the model again")
+    refused(lpu("run", compiled, "--preset", "tiny"), "compile the model again")
+    refused(lpu("run", compiled, "--context", 32), "--context 32")
+    refused(lpu("run", compiled, "--tokens", 2, "--backend", "float"), "float weights")
+    refused(lpu("run", fixed, "--tokens", 2, "--kv", 8), "calibrated already")
+    refused(lpu("compile", compiled, "--out", tmp_path / "x"), "compiled already")
+    refused(lpu("eval", compiled, "--text", "x.txt"), "float weights")
+    (compiled / "channel01.bin").write_bytes(b"damaged")
+    refused(lpu("run", compiled), "channel01.bin is damaged")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cache", "compiled", "fixed"]
+
+
+def test_compile_gives_the_same_bytes(lpu: Lpu, tmp_path: Path, tinytales: Path) -> None:
+    for name in ("a", "b"):
+        assert lpu("compile", tinytales, "--out", tmp_path / name)[0] == 0
+    a, b = ({p.name: p.read_bytes() for p in (tmp_path / n).iterdir()} for n in "ab")
+    assert a == b
+    assert {"channel00.bin", "channel01.bin", "manifest.json", "config.json", "tokenizer.json"} <= set(a)
+    data = json.loads(lpu("compile", tinytales, "--out", tmp_path / "a", "--json")[1])
+    assert data["channels"][0]["stored"] == len(a["channel00.bin"])
+
+
+def test_nothing_is_overwritten(lpu: Lpu, tmp_path: Path, tinytales: Path) -> None:
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "dear.txt").write_text("dear")
+    for command in (["compile", tinytales], ["import", tinytales], ["generate"]):
+        refused(lpu(*command, "--out", foreign), "holds other files")
+        refused(lpu(*command, "--out", foreign / "dear.txt"), "is a file")
+    refused(lpu("compile", tinytales, "--out", "/dev/null/x"), "/dev/null")
+    assert [p.name for p in foreign.iterdir()] == ["dear.txt"]
+    refused(lpu("compile", tinytales), "--out")
+
+
+# -- eval, presets, doctor, generate --------------------------------------------------------------------------
+
+
+def test_eval(lpu: Lpu, tmp_path: Path, tinytales: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("Once upon a time there was a little girl who liked to play in the park. " * 4)
+    code, out, _ = lpu("eval", tinytales, "--text", text, "--tokens", 40, "--json")
+    data = json.loads(out)
+    assert code == 0
+    assert data["tokens"] == 39
+    assert data["quality_drop_pct"] == pytest.approx(100 * (data["perplexity_fixed"] / data["perplexity_float"] - 1))
+    assert [w["kv"] for w in data["widths"]] == ["auto", "8", "16"]
+    assert [w["kv_bits"] for w in data["widths"]] == [[8], [8], [8, 16]]
+    assert any(n["node"] == "layer.0.query" for n in data["nodes"])
+    assert calls == ["kv auto", "kv 8", "kv 16"]
+    code, out, _ = lpu("eval", tinytales, "--text", text, "--tokens", 40, "--kv", 8)
+    assert code == 0
+    assert "perplexity" in out
+    assert "layer.0.query" in out
+    for arguments, word in (
+        ([text, "--tokens", 1], "too few"),
+        ([tmp_path / "no.txt"], "no.txt"),
+        ([text, "--window", 999], "window"),
+    ):
+        refused(lpu("eval", tinytales, "--text", *arguments), word)
+
+
+def test_presets(lpu: Lpu) -> None:
+    code, out, _ = lpu("presets")
+    assert code == 0
+    for name, config in PRESETS.items():
+        assert name in out
+        assert f"{config.multipliers:,}" in out
+        assert f"{sum(config.memory_bits().values()):,}" in out
+    data = json.loads(lpu("presets", "--json")[1])
+    assert data["kv260"]["multipliers"] == 256
+    assert data["kv260"]["bytes_per_cycle"] == 64
+
+
+def test_doctor(lpu: Lpu) -> None:
+    code, out, _ = lpu("doctor", "--json")
+    data = json.loads(out)
+    assert code == (0 if data["ok"] else 1)
+    assert {"numpy", "g++"} <= {c["name"] for c in data["checks"]}
+    assert "numpy" in lpu("doctor")[1]
+
+
+def test_generate(lpu: Lpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import lpu.tools.generate as module
+
+    monkeypatch.setattr(module, "emit", lambda config: {"lpu.v": "module lpu; endmodule\n"})
+    code, out, _ = lpu("generate", "--preset", "kv260", "--out", tmp_path / "rtl", "--json")
+    assert code == 0
+    assert "lpu.v" in json.loads(out)["files"]
+    assert "4 engines × 16 lanes" in lpu("generate", "--preset", "kv260", "--out", tmp_path / "rtl")[1]
+
+
+def test_help_has_examples(lpu: Lpu) -> None:
+    assert lpu("--help")[0] == 0
+    for command in ("run", "eval", "import", "compile", "presets", "doctor", "generate"):
+        code, out, _ = lpu(command, "--help")
+        assert code == 0
+        if command not in ("presets", "doctor"):
+            assert f"lpu {command} " in out.split("Usage")[1].split("\n", 1)[1]
+    refused(lpu("bogus"), "bogus")
+
+
+def test_damaged_cache_is_made_again(lpu: Lpu, tmp_path: Path) -> None:
+    first = lpu("run", "--tokens", 2, "--backend", "golden", "--json")[1]
+    (kept,) = (tmp_path / "cache" / "calibrated").iterdir()
+    (kept / "quantised.safetensors").write_bytes(b"damaged")
+    second = lpu("run", "--tokens", 2, "--backend", "golden", "--json")[1]
+    assert json.loads(first)["token_ids"] == json.loads(second)["token_ids"]
+    assert len(calls) == 2
+    lpu("run", "--tokens", 2, "--backend", "golden")
+    assert len(calls) == 2
+
+
+def test_unwritable_cache_only_costs_time(lpu: Lpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LPU_CACHE", "/dev/null/cache")
+    assert lpu("run", "--tokens", 2, "--backend", "golden")[0] == 0
+    assert len(calls) == 1
+
+
+def test_interrupt(lpu: Lpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(library, "calibrate", interrupted)
+    code, _, err = lpu("run", "--backend", "golden")
+    assert code == 130
+    assert "Traceback" not in err
+
+
+def test_cache_key_covers_what_calibration_uses() -> None:
+    """every module that calibration imports is part of the key of the cache"""
+    program = "import sys, lpu.tools.calibrate; print(*(m for m in sys.modules if m.startswith('lpu.')))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    packages = {"lpu.hdl", "lpu.sim", "lpu.sim.golden", "lpu.tools"}
+    neutral = {"lpu.hdl.config", "lpu.tools.errors"}  # the numerics themselves are in the key
+    used = {m.removeprefix("lpu.").replace(".", "/") + ".py" for m in loaded if m not in packages | neutral}
+    assert used == set(library.NUMERIC)

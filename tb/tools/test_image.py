@@ -1,0 +1,204 @@
+"""Compiled folders: what is written is what is read, and whatever is damaged or foreign ends in one clear line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from lpu.hdl.config import Config, Limits, Numerics
+from lpu.tb.random_model import random_model
+from lpu.tools import folder
+from lpu.tools.bundle import Bundle
+from lpu.tools.compiler import compile_model
+from lpu.tools.errors import ImageError, ToolError, UserError
+from lpu.tools.image import Image, load_image
+from lpu.tools.importers import load_model
+
+NUMERICS = Numerics(block=8, table_bits=6)
+LIMITS = Limits(max_hidden=64, max_ffn=64, max_context=64, max_head_dim=32, vector_rows=32)
+CONFIG = Config(name="test", engines=2, lanes=8, pods=2, limits=LIMITS, numerics=NUMERICS)
+
+
+@pytest.fixture(scope="module")
+def bundle(tinytales: Path) -> Bundle:
+    """a small random model with the text side of tinytales"""
+    source = load_model(tinytales)
+    return Bundle.of(
+        random_model(
+            5,
+            numerics=NUMERICS,
+            gated=True,
+            hidden=32,
+            heads=2,
+            kv_heads=1,
+            head_dim=16,
+            ffn=24,
+            vocab=source.vocab,
+            context=20,
+        ),
+        source,
+    )
+
+
+@pytest.fixture(scope="module")
+def image(bundle: Bundle) -> Image:
+    return compile_model(bundle.model, CONFIG)
+
+
+@pytest.fixture
+def saved(image: Image, bundle: Bundle, tmp_path: Path) -> Path:
+    image.save(tmp_path / "out", bundle)
+    return tmp_path / "out"
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in path.iterdir()}
+
+
+def test_saved_and_loaded(image: Image, bundle: Bundle, saved: Path, tmp_path: Path) -> None:
+    loaded, text = load_image(saved)
+    assert loaded.channels == image.channels
+    assert loaded.stored == image.stored
+    assert loaded.regions == image.regions
+    assert loaded.op_names == image.op_names
+    assert loaded.config == image.config
+    assert loaded.logits_area() == image.logits_area()
+    assert compile_model(loaded.model, CONFIG).channels == image.channels
+    assert text.tokenizer is not None
+    assert bundle.tokenizer is not None
+    assert text.tokenizer.encode("Once upon a time") == bundle.tokenizer.encode("Once upon a time")
+    assert (text.bos_token, text.eos_token) == (bundle.bos_token, bundle.eos_token)
+    loaded.save(tmp_path / "again", text)
+    assert contents(tmp_path / "again") == contents(saved)
+
+
+def test_the_folder_stands_alone(saved: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere"
+    shutil.move(saved, moved)
+    assert load_image(moved)[1].tokenizer is not None
+
+
+def test_working_memory_is_not_stored(image: Image, saved: Path) -> None:
+    for e, channel in enumerate(image.channels):
+        assert (saved / f"channel{e:02d}.bin").stat().st_size == image.stored[e] < len(channel)
+        assert not any(channel[image.stored[e] :])
+
+
+def test_llama2c_tokenizer_travels_along(bundle: Bundle, tmp_path: Path) -> None:
+    import struct
+
+    source = tmp_path / "source"
+    source.mkdir()
+    pieces = [b"<unk>", b"<s>", b"</s>", *(f"<0x{i:02X}>".encode() for i in range(256)), b" ", b"a"]
+    data = struct.pack("<i", 8) + b"".join(struct.pack("<fi", 0.0, len(p)) + p for p in pieces)
+    (source / "tok.bin").write_bytes(data)
+    from lpu.tools.importers.tokenizer import LlamaTokenizer
+    from lpu.tools.model import FloatModel
+
+    model = random_model(
+        5, numerics=NUMERICS, gated=True, hidden=32, heads=2, kv_heads=1, head_dim=16, ffn=24, vocab=len(pieces)
+    )
+    tokenizer = LlamaTokenizer.load(source / "tok.bin", len(pieces))
+    float_model = FloatModel.__new__(FloatModel)
+    float_model.tokenizer, float_model.path, float_model.bos_token, float_model.eos_token = (
+        tokenizer,
+        source / "model.bin",
+        1,
+        1,
+    )
+    Bundle.of(model, float_model).save(tmp_path / "model")
+    loaded = Bundle.load(tmp_path / "model")
+    assert isinstance(loaded.tokenizer, LlamaTokenizer)
+    assert loaded.tokenizer.encode("a a") == tokenizer.encode("a a")
+    assert loaded.eos_token == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["channel00.bin", "channel01.bin", "quantised.safetensors", "tokenizer.json", "config.json"]
+)
+@pytest.mark.parametrize("how", ["flip", "cut", "longer", "gone"])
+def test_damage_is_found(saved: Path, name: str, how: str) -> None:
+    file = saved / name
+    data = bytearray(file.read_bytes())
+    if how == "gone":
+        file.unlink()
+    else:
+        data[len(data) // 2] ^= 0x40
+        file.write_bytes({"flip": data, "cut": file.read_bytes()[:-1], "longer": file.read_bytes() + b"\0"}[how])
+    with pytest.raises(ImageError) as error:
+        load_image(saved)
+    assert name in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_damaged_manifest(saved: Path) -> None:
+    whole = (saved / folder.MANIFEST).read_text()
+    manifest = json.loads(whole)
+    broken = [
+        whole[:100],
+        "[]",
+        "{}",
+        whole.replace('"engines": 2', '"engines": 4'),
+        whole.replace('"isa_version": 1', '"isa_version": 2'),
+    ]
+    broken += [json.dumps({k: v for k, v in manifest.items() if k != gone}) for gone in set(manifest) - {"model"}]
+    for text in broken:
+        (saved / folder.MANIFEST).write_text(text)
+        with pytest.raises(UserError) as error:
+            load_image(saved)
+        assert "\n" not in str(error.value)
+    assert len(broken) >= 12
+
+
+def test_another_configuration(image: Image) -> None:
+    image.require(CONFIG.replace(memory__fifo_beats=64, name="other"))
+    for change in ({"engines": 1}, {"pods": 4}, {"limits__max_ffn": 128}):
+        with pytest.raises(ImageError, match="compile the model again") as error:
+            image.require(CONFIG.replace(**change))
+        assert "2 engines × 8 lanes × 2 pods" in str(error.value)
+
+
+def test_ours_is_replaced_foreign_is_kept(image: Image, bundle: Bundle, saved: Path, tmp_path: Path) -> None:
+    (saved / "channel00.bin").write_bytes(b"old")
+    image.save(saved, bundle)
+    assert load_image(saved)[0].channels == image.channels
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "thesis.txt").write_text("dear to somebody")
+    for target in (foreign, foreign / "thesis.txt"):
+        with pytest.raises(ToolError):
+            image.save(target, bundle)
+    with pytest.raises(ToolError):
+        bundle.save(saved)  # a compiled folder is not replaced by another kind
+    assert contents(foreign) == {"thesis.txt": b"dear to somebody"}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["foreign", "out"]
+
+
+def test_nothing_is_left_when_writing_fails(image: Image, bundle: Bundle, tmp_path: Path) -> None:
+    def fail(path: Path) -> None:
+        (path / "half").write_text("x")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(ToolError, match="No space left"):
+        folder.write(tmp_path / "out", "image", {}, fail)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+def test_unwritable_folder(image: Image, bundle: Bundle, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(ToolError, match="permission"):
+            image.save(tmp_path / "out", bundle)
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_place_that_cannot_be() -> None:
+    with pytest.raises(ToolError):
+        folder.check_target(Path("/dev/null/out"))
+    with pytest.raises(ToolError):
+        folder.write(Path("/proc/out"), "image", {}, lambda path: None)
