@@ -154,7 +154,8 @@ class _Tables:
         with m.If(load.valid):
             m.d.sync += row.eq(Mux(load.payload.first, 0, row + 1))
 
-        self._entries, self._pairs = [], []
+        self._entries: list[memory.ReadPort] = []
+        self._pairs: list[memory.ReadPort] = []
         for pod in range(c.pods):
             for kind, rows, ports in (("table", table_rows, self._entries), ("rope", pair_rows, self._pairs)):
                 m.submodules[f"{kind}{pod}"] = rom = memory.Memory(shape=c.beat_bits, depth=rows, init=[])

@@ -71,9 +71,9 @@ class Fixture:
             x[rng.random((count, pods)) < 0.1] = rng.choice([-1 << 31, (1 << 31) - 1])
         else:
             x = numbers(rng, (count, pods))
-        tags = [{"function": int(function), "destination": int(rng.integers(5)), "index": int(rng.integers(1 << 20)),
-                 "drop": int(rng.integers(2)), "pair": int(rng.integers(self.pairs)), "gate_shift": int(rng.integers(32)),
-                 "add": int(rng.integers(2)), "pods": int(rng.integers(1 << 16))}
+        limits = {"destination": 5, "index": 1 << 20, "drop": 2, "pair": self.pairs, "gate_shift": 32, "add": 2,
+                  "pods": 1 << 16}
+        tags = [{"function": int(function), **{name: int(rng.integers(limit)) for name, limit in limits.items()}}
                 for _ in range(count)]
         if function == Function.ROPE:
             for first, second in zip(tags[0::2], tags[1::2], strict=True):
@@ -81,7 +81,8 @@ class Fixture:
         items = [{"value": v.tolist(), "tag": t} for v, t in zip(x, tags, strict=True)]
         if function == Function.GATE:
             tags = tags[1::2]
-            y = np.array([golden.gate(a, b, self.table, t["gate_shift"]) for a, b, t in zip(x[0::2], x[1::2], tags, strict=True)])
+            y = np.array([golden.gate(a, b, self.table, t["gate_shift"])
+                          for a, b, t in zip(x[0::2], x[1::2], tags, strict=True)])
         elif function == Function.ROPE:
             pair = [t["pair"] for t in tags[::2]]
             y = golden.rope(x.T, self.cos[:, pair], self.sin[:, pair]).T
@@ -94,7 +95,8 @@ class Fixture:
         items: list[dict[str, Any]] = []
         expected: list[dict[str, Any]] = []
         for _ in range(runs):
-            some, answers = self.run(Function(int(self.rng.integers(4))), 2 * int(self.rng.integers(1, longest // 2 + 1)))
+            count = 2 * int(self.rng.integers(1, longest // 2 + 1))
+            some, answers = self.run(Function(int(self.rng.integers(4))), count)
             items += some
             expected += answers
         return items, expected
@@ -173,9 +175,7 @@ async def reset_in_mid_stream(dut: Any) -> None:
         f.o.expect(expected)
         f.i.queue(items, 0.1)
         await f.bench.cycle(int(f.rng.integers(20, 50)))
-        f.o.pause = 0.0
         await f.bench.reset()
-        f.o.pause = 0.3
         f.bench.check(f.idle(), True, "idle after reset")
         items, expected = f.mixture(6)
         f.o.expect(expected)
