@@ -1,7 +1,7 @@
 """The bench helper: `run_bench` for pytest, `Bench`, `StreamDriver` and `StreamMonitor` inside the simulator.
 
-One clock cycle: inputs are driven while the clock is low, everything is sampled just before the rising edge, tests wake up
-after it. Drivers and monitors are called by the bench in every cycle; a test never touches the clock.
+One clock cycle: inputs are driven while the clock is low, everything is sampled just before the rising edge, tests wake
+up after it. Drivers and monitors are called by the bench in every cycle; a test never touches the clock.
 
     @cocotb.test()
     async def random_data(dut: Any) -> None:
@@ -50,8 +50,8 @@ def run_bench(component: wiring.Component, module: str, *, name: str, parameters
               seed: int | None = None, tests: str | None = None) -> None:
     """Build `component` and run the cocotb tests of `module` on it.
 
-    name: a label for messages; parameters: plain data that the tests read with `parameters()`; seed: of the tests' random
-    numbers, else the environment's LPU_SEED, else a fresh one (printed); tests: regular expression of test names, else all.
+    name: a label for messages; parameters: plain data that the tests read with `parameters()`; seed: of the tests'
+    random numbers, else the environment's LPU_SEED, else a fresh one (printed); tests: regular expression of names.
     Raises `AssertionError` when a test fails, makes no check, or none ran.
     """
     if seed is None:
@@ -216,8 +216,8 @@ def _short(value: Any, length: int = 400) -> str:
 class StreamDriver:
     """Feeds the input stream `name` of the design; never looks at ready before it raises valid.
 
-    layout: of the payload, see `packing`. While nothing is offered the payload is random, so that a design that looks at it
-    is caught.
+    layout: of the payload, see `packing`. While nothing is offered the payload is random, so that a design that looks
+    at it is caught.
     """
 
     def __init__(self, bench: Bench, dut: Any, name: str, layout: Any) -> None:
@@ -234,7 +234,7 @@ class StreamDriver:
         bench.add(self)
 
     def queue(self, items: Iterable[Any], pause: float = 0.0) -> None:
-        """Send `items` (integers or what `packing` takes) in order; before each, pause each cycle with probability `pause`."""
+        """Send `items` (what `packing` takes) in order; before each, pause in each cycle with probability `pause`."""
         self._queue.extend((pack(self._layout, item), pause) for item in items)
 
     async def send(self, items: Iterable[Any], pause: float = 0.0) -> None:
@@ -257,7 +257,8 @@ class StreamDriver:
             return
         self._valid.value = 0
         if self._junk:
-            self._payload.value = int.from_bytes(self._bench.rng.bytes(-(-self._width // 8)), "little") >> (-self._width % 8)
+            junk = int.from_bytes(self._bench.rng.bytes(-(-self._width // 8)), "little")
+            self._payload.value = junk >> (-self._width % 8)
             self._junk = False
 
     def sample(self) -> None:
@@ -277,8 +278,8 @@ class StreamDriver:
 class StreamMonitor:
     """Takes from the output stream `name`, records and compares, and watches the protocol.
 
-    pause: probability of not being ready in a cycle; then it also waits, at times, until valid is up before it raises ready,
-    so that a design whose valid depends on ready gets stuck. Once valid is up it has to stay, with the same payload.
+    pause: probability of not being ready in a cycle; then it also waits, at times, until valid is up before it raises
+    ready, so that a design whose valid depends on ready gets stuck. Once valid is up it stays, with the same payload.
     """
 
     def __init__(self, bench: Bench, dut: Any, name: str, layout: Any, pause: float = 0.0) -> None:

@@ -11,15 +11,13 @@ from amaranth.lib.wiring import In, Out
 from ..common.payloads import OP_BITS, OpView, pass_context
 from ..config import Config
 from ..engine.operands import Operand, array_beat
+from ..engine.osu import key_request
+from ..engine.parameters import parameter_beat
 from ..engine.pods import Pods
+from ..engine.sfu import table_beat
 from ..isa import Destination, Opcode
 from .fetch import fetched_op
 from .items import ItemWalker
-
-
-def beat_with(c: Config, **fields: Any) -> data.StructLayout:
-    """a memory beat with some flags beside it"""
-    return data.StructLayout({"beat": c.beat_bits, **fields})
 
 
 class Issue(wiring.Component):
@@ -40,10 +38,9 @@ class Issue(wiring.Component):
             "i_beat": In(stream.Signature(c.beat_bits)),
             # to the units
             "o_array": Out(stream.Signature(array_beat(c), always_ready=True)),
-            "o_key": Out(stream.Signature(data.StructLayout({
-                "key": range(c.numerics.block), "slot": 1, "first_tile": 1, "repeat": 1, "last": 1}), always_ready=True)),
-            "o_parameters": Out(stream.Signature(beat_with(c, bias=1))),
-            "o_load": Out(stream.Signature(beat_with(c, rope=1, pod=range(c.pods), first=1))),
+            "o_key": Out(stream.Signature(key_request(c), always_ready=True)),
+            "o_parameters": Out(stream.Signature(parameter_beat(c))),
+            "o_load": Out(stream.Signature(table_beat(c))),
             "o_norm_beat": Out(stream.Signature(c.beat_bits)),
             "o_embed_beat": Out(stream.Signature(c.beat_bits)),
             # ops of the units: the whole op, of which each takes its fields
@@ -358,7 +355,8 @@ class Issue(wiring.Component):
                     array.tag.eq(1), array.first.eq((column == 0) & ~plane), last.eq((column + 1 == item.keys) & last_plane),
                     array.shift.eq(Mux(two_planes, 8 + c.numerics.value_shift, c.numerics.value_shift)),
                     self.o_key.valid.eq(launch), self_key.key.eq(column), self_key.slot.eq(item.slot),
-                    self_key.first_tile.eq(value_tile == 0), self_key.repeat.eq(plane), self_key.last.eq(last),
+                    self_key.first_tile.eq(value_tile == 0), self_key.repeat.eq(plane),
+                    self_key.last.eq(column + 1 == item.keys),
                 ]
                 with m.If(launch):
                     m.d.sync += plane.eq(plane ^ two_planes)
