@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import Mutation
 
 _FILE = "hdl/engine/cache.py"
-_TEST = "tb/hdl/engine/test_cache.py::test_cache[medium]"
+_TEST = "tb/hdl/engine/test_cache.py::test_cache[deep]"
 
 MUTATIONS = [
     Mutation(_FILE, "Mux(x[7] & (x[8:] != 0x7F), x[8:] + 1, x[8:])", "Mux(x[7], x[8:] + 1, x[8:])", _TEST,

@@ -16,8 +16,8 @@ from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, pack, parameters, r
 
 CONFIGS = {
     "small": Config(lanes=8, pods=1, limits=Limits(max_head_dim=16)),
-    "medium": Config(lanes=16, pods=4, numerics=Numerics(block=8)),
-    "large": Config(lanes=64, pods=16, numerics=Numerics(block=8), limits=Limits(vector_rows=16)),
+    "deep": Config(lanes=8, pods=16, numerics=Numerics(block=8)),
+    "wide": Config(lanes=64, pods=2),
 }
 
 
