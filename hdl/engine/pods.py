@@ -1,7 +1,8 @@
 """The multiplier array: `lanes` × `pods` multipliers, shared by columns (VPU) and rows (TCU). Twin: `sim.golden.pods`.
 
 One beat a cycle. In a column beat every lane is an output: pod p multiplies all bytes by its operand and each lane
-accumulates. In a row beat every lane is an element: pod p multiplies byte by byte with its vector and a tree adds the lanes.
+accumulates. In a row beat every lane is an element: pod p multiplies each byte with its vector's element, and a tree
+adds the lanes.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ def pods_beat(c: Config) -> data.StructLayout:
     """One beat with its operands. A tile or row is the beats from `first` to `last`, all of one kind."""
     return data.StructLayout({
         "beat": c.beat_bits,
-        "operand_broadcast": data.ArrayLayout(signed(OPERAND_BITS), c.pods),                      # column beats
-        "operand_vector": data.ArrayLayout(data.ArrayLayout(signed(16), c.pods), c.lanes),        # row beats: [lane][pod]
+        "operand_broadcast": data.ArrayLayout(signed(OPERAND_BITS), c.pods),                  # column beats
+        "operand_vector": data.ArrayLayout(data.ArrayLayout(signed(16), c.pods), c.lanes),    # row beats: [lane][pod]
         "tcu": 1,            # row beat
         "unsigned": 1,       # the bytes are unsigned: low byte plane
         "high": 1,           # the products count 256-fold: high byte plane
@@ -47,13 +48,13 @@ def drained_lane(c: Config) -> data.StructLayout:
 class Pods(wiring.Component):
     """`sat32(round_shift(sum of operand · byte, shift))`, exact inside.
 
-    `i`: one beat a cycle, always accepted; tiles and rows may follow each other without a gap and in any mixture of whole
-    tiles and rows; idle cycles anywhere. `o_drain`: a finished tile lane by lane, lane 0 first, one lane a cycle.
-    `o_row`: finished rows in order, one a cycle.
+    `i`: one beat a cycle, always accepted; whole tiles and rows follow each other in any order without a gap, with idle
+    cycles anywhere. `o_drain`: a finished tile lane by lane, lane 0 first, one lane a cycle. `o_row`: finished rows in
+    order, one a cycle.
 
-    The partner owes: at most `TILES` tiles whose `last` was sent and whose last lane has not been taken, at most `ROW_FIFO`
-    rows sent and not taken; finite sums: no more beats per tile or row than limits.max_ffn, max_hidden or max_context
-    (times two planes). `saturated` is up for a cycle when any pod's sum was clipped, unused pods included: their operands
+    The partner owes: at most `TILES` tiles whose `last` was sent and whose last lane has not been taken; at most
+    `ROW_FIFO` rows sent and not taken; no more elements per tile or row than the largest of limits.max_ffn, max_hidden
+    and max_context. `saturated` is up for a cycle when any pod's sum was clipped, unused pods included: their operands
     should be zero. Reset forgets everything.
     """
 
@@ -92,7 +93,7 @@ class Pods(wiring.Component):
         c = self._c
         beat = self.i.payload
 
-        # operands and products: one multiplier each; the byte carries the weight of its plane, so that the sums need no shift
+        # operands and products: one multiplier each; a byte carries the weight of its plane, so that sums need no shift
         control = data.StructLayout({"valid": 1, "tcu": 1, "first": 1, "last": 1, "shift": 5, "tag": 1})
         now = Signal(control)
         m.d.comb += [now.valid.eq(self.i.valid), now.tcu.eq(beat.tcu), now.first.eq(beat.first), now.last.eq(beat.last),
@@ -112,7 +113,8 @@ class Pods(wiring.Component):
                     m.d.sync += operand.eq(Mux(beat.tcu, beat.operand_vector[lane][p], beat.operand_broadcast[p]))
                 m.d.sync += products[lane][p].eq(operand * weight)
 
-        m.d.sync += self.saturated.eq(self._columns(m, product_control, products) | self._rows(m, product_control, products))
+        clipped = self._columns(m, product_control, products) | self._rows(m, product_control, products)
+        m.d.sync += self.saturated.eq(clipped)
         return m
 
     def _columns(self, m: Module, control: data.View, products: list[list[Signal]]) -> Signal:
@@ -149,8 +151,10 @@ class Pods(wiring.Component):
         leaving = Signal(tail)
         m.d.comb += [leaving.lane.eq(lane), leaving.last.eq(lane == c.lanes - 1), leaving.tag.eq(drain_control.tag)]
         left = delay(m, leaving, ShiftSaturate.latency, name="leaving")
-        m.d.comb += [fifo.i.valid.eq(delay(m, step, ShiftSaturate.latency, name="stepped")),
-                     fifo.i.payload.lane.eq(left.lane), fifo.i.payload.last.eq(left.last), fifo.i.payload.tag.eq(left.tag)]
+        m.d.comb += [
+            fifo.i.valid.eq(delay(m, step, ShiftSaturate.latency, name="stepped")),
+            fifo.i.payload.lane.eq(left.lane), fifo.i.payload.last.eq(left.last), fifo.i.payload.tag.eq(left.tag),
+        ]
         for p in range(c.pods):
             shape = signed(self.sum_bits)
             drain = [Signal(shape, name=f"drain_{p}_{i}", reset_less=True) for i in range(c.lanes)]
@@ -189,7 +193,7 @@ class Pods(wiring.Component):
                      fifo.i.valid.eq(delay(m, finished, ShiftSaturate.latency, name="row_finished"))]
         clipped = []
         for p in range(c.pods):
-            lanes_sum = reduce_tree(m, [products[lane][p] for lane in range(c.lanes)], add, enable=enables, name=f"tree_{p}")
+            lanes_sum = reduce_tree(m, [lane[p] for lane in products], add, enable=enables, name=f"tree_{p}")
             total = Signal(signed(self.sum_bits), name=f"row_{p}", reset_less=True)
             with m.If(added_row):
                 m.d.sync += total.eq(Mux(added.first, 0, total) + lanes_sum)

@@ -51,8 +51,8 @@ class Requantiser(wiring.Component):
     """`sat((acc + bias) * m >> s)`, round half up, of all pods in step; one element a cycle, order kept.
 
     `width` (`Width`) selects the saturation, `tag` is copied. m is any unsigned 16 bits, s any 8 bits (above 60 as 60).
-    `clipped` is up for a cycle when a pod's value was clamped, which is legal. While `o` waits the elements inside run on
-    into a FIFO; `i` stops when it has no place left. Reset forgets what is inside.
+    `clipped` is up for a cycle when a pod's value was clamped, which is legal. While `o` waits the elements inside run
+    on into a FIFO; `i` stops when it has no place left. Reset forgets what is inside.
     """
 
     latency = 9

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mutation:
-    """One bug: in `file` (relative to the repository) the snippet `find`, which occurs exactly once, becomes `replace`."""
+    """One bug: in `file` (relative to the repository) the snippet `find`, which occurs exactly once, is replaced."""
 
     file: str
     find: str

@@ -7,7 +7,6 @@ from typing import Any
 import cocotb
 import numpy as np
 import pytest
-
 from lpu.hdl.common.interpolate import InterpolatedRom
 from lpu.sim.golden import tables
 from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, parameters, run_bench
@@ -67,6 +66,7 @@ async def reset_in_mid_stream(dut: Any) -> None:
     await monitor.drained(within=unit.latency + 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_interpolate(case: str) -> None:
     run_bench(_unit(case), "lpu.tb.hdl.common.test_interpolate", name=f"interpolate_{case}", parameters={"case": case})

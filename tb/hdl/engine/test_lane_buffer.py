@@ -7,7 +7,6 @@ from typing import Any
 import cocotb
 import numpy as np
 import pytest
-
 from lpu.hdl.config import Config
 from lpu.hdl.engine.lane_buffer import LaneBuffer
 from lpu.tb.bench import Bench, parameters, run_bench
@@ -38,7 +37,7 @@ class _Harness:
         self.pending = (row, lane, values) if valid else None
 
     async def read(self, row: int) -> None:
-        """read `row` in the cycle of the write that is offered: the old elements come; then the model takes the write"""
+        """read `row` in the cycle of the offered write: the old elements come; then the model takes the write"""
         self.dut.read_row.value = row
         want = self.model[row].tolist()
         await self.bench.cycle()
@@ -87,6 +86,7 @@ async def reads_beside_writes(dut: Any) -> None:
     h.bench.check(h.bench.checks >= 300, True, "enough reads")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_lane_buffer(name: str) -> None:
     lanes, pods, rows = CASES[name]

@@ -1,4 +1,4 @@
-"""The requantiser against `sim.golden.fixed.requantise`: full ranges, corners, ties, all widths, pauses, full rate, reset."""
+"""The requantiser against `sim.golden.fixed.requantise`: full ranges, ties, all widths, full rate, reset."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import cocotb
 import numpy as np
 import pytest
 from amaranth.lib import data
-
 from lpu.hdl.config import Config
 from lpu.hdl.engine.requantise import Requantiser, requantiser_input, requantiser_output, width_bits
 from lpu.sim.golden.fixed import requantise
@@ -135,6 +134,7 @@ async def reset_in_mid_stream(dut: Any) -> None:
         await h.bench.reset(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_requantise(name: str) -> None:
     run_bench(Requantiser(CONFIGS[name], TAG), "lpu.tb.hdl.engine.test_requantise", name=f"requantise_{name}",

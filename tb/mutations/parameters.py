@@ -1,0 +1,17 @@
+"""Bugs of the parameter bank."""
+
+from __future__ import annotations
+
+from . import Mutation
+
+_TEST = "tb/hdl/engine/test_parameters.py::test_parameters[8]"
+_FILE = "hdl/engine/parameters.py"
+
+MUTATIONS = [
+    Mutation(_FILE, "bias.eq(Mux(has_bias.bit_select(read_bank, 1), read_bias.data, 0))", "bias.eq(read_bias.data)",
+             _TEST, "a tile without biases gets those of an older one"),
+    Mutation(_FILE, "self.i.ready.eq(~full.bit_select(write_bank, 1))", "self.i.ready.eq(~full.any())", _TEST,
+             "a tile loads only when the other bank is empty"),
+    Mutation(_FILE, "ahead.eq(full.bit_select(next_bank, 1))", "ahead.eq(full.bit_select(read_bank, 1))", _TEST,
+             "the next bank counts as loaded because the last one was"),
+]

@@ -1,0 +1,21 @@
+"""Bugs of the multiplier array."""
+
+from __future__ import annotations
+
+from . import Mutation
+
+_TEST = "tb/hdl/engine/test_pods.py::test_pods[smallest]"
+_FILE = "hdl/engine/pods.py"
+
+MUTATIONS = [
+    Mutation(_FILE, "signed_byte = Cat(byte, ~beat.unsigned & byte[7]).as_signed()", "signed_byte = byte.as_signed()",
+             _TEST, "low byte planes are read as signed"),
+    Mutation(_FILE, "m.d.sync += total.eq(Mux(control.first, 0, total) + products[i][p])",
+             "m.d.sync += total.eq(total + products[i][p])", _TEST, "a tile starts with the sums of the one before"),
+    Mutation(_FILE, "terms * (32768 + 255) << (OPERAND_BITS - 1)).bit_length() + 1",
+             "terms * (32768 + 255) << (OPERAND_BITS - 1)).bit_length() - 1", _TEST, "sums are two bits too narrow"),
+    Mutation(_FILE, "load.eq(held & (~draining | (step & (lane == c.lanes - 1))))", "load.eq(held)", _TEST,
+             "a second tile overwrites the one that is being drained"),
+    Mutation(_FILE, "finished_shift.eq(added.shift)", "finished_shift.eq(control.shift)", _TEST,
+             "a row is shifted as a later row asks"),
+]

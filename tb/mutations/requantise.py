@@ -1,0 +1,20 @@
+"""Bugs of the requantiser and of the shifter in it."""
+
+from __future__ import annotations
+
+from . import Mutation
+
+_TEST = "tb/hdl/engine/test_requantise.py::test_requantise[smallest]"
+_FILE = "hdl/engine/requantise.py"
+
+MUTATIONS = [
+    Mutation(_FILE, "low.eq(Cat(sum_[:17], Const(0, 1)).as_signed()", "low.eq(sum_[:17].as_signed()", _TEST,
+             "the lower half of the sum is taken as signed"),
+    Mutation(_FILE, "clamped.eq(Mux(shift > MAX_SHIFT, MAX_SHIFT, shift))", "clamped.eq(shift)", _TEST,
+             "shifts above 63 wrap"),
+    Mutation("hdl/common/fixed.py", "rounded.eq((fine >> 1) + fine[0])", "rounded.eq(fine >> 1)", _TEST,
+             "rounds down instead of half up"),
+    Mutation("hdl/common/credit_fifo.py", "after.eq(free - self.reserve + (self.o.valid & self.o.ready))",
+             "after.eq(free - self.i.valid + (self.o.valid & self.o.ready))",
+             "tb/hdl/common/test_credit_fifo.py::test_credit_fifo[4-7]", "places are reserved too late"),
+]
