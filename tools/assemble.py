@@ -51,32 +51,27 @@ class Assembled:
     """real value of 1 for every node of `sim.golden.model`, a scalar or one an element"""
 
 
-def assemble(model: FloatModel, ranges: Ranges, numerics: Numerics, widths: Widths) -> Assembled:
-    """Choose all formats from `ranges` and quantise; raises `CalibrationError` if something does not fit the formats."""
-    return _Assembler(model, ranges, numerics, widths).run()
+class Assembler:
+    """Builds fixed-point models of one float model; what does not depend on the widths is made only once."""
 
-
-class _Assembler:
-    def __init__(self, model: FloatModel, ranges: Ranges, numerics: Numerics, widths: Widths) -> None:
-        self.model, self.ranges, self.numerics, self.widths = model, ranges, numerics, widths
+    def __init__(self, model: FloatModel, ranges: Ranges, numerics: Numerics) -> None:
+        self.model, self.ranges, self.numerics = model, ranges, numerics
+        self.widths = Widths([])
         self.units: dict[str, F64] = {}
         self.residual_frac = self._residual_frac()
+        self._linears: dict[tuple[str, int, int], Linear] = {}
+        self._steps: dict[str, F64] = {}
+        self._tables = self._vocabulary()
 
-    def run(self) -> Assembled:
-        f, r = self.model, self.ranges
+    def build(self, widths: Widths) -> Assembled:
+        """Choose formats for `widths` and quantise; raises `CalibrationError` if something does not fit the formats."""
+        f = self.model
+        self.widths, self.units = widths, {}
         layers = [self._layer(i, layer) for i, layer in enumerate(f.layers)]
         final, _ = self._norm("final_norm", f.final_norm)
-        final_unit = float(self.units["final_norm"])
-        logit_frac = fraction_bits(2 * r.peak("logits"), 32, 20)
+        embedding, head, logit_frac = self._tables
         self.units["logits"] = np.float64(2.0**-logit_frac)
         self.units["residual"] = np.float64(2.0**-self.residual_frac)
-        logits, residual = final_unit * 2.0**logit_frac, 2.0**self.residual_frac
-        embedding = vocabulary(f.embedding, power=np.ones(f.hidden), moments=None,
-                               unit=logits if f.head is None else residual,
-                               embed_shift=round(math.log2(logits / residual)) if f.head is None else 0,
-                               what="the vocabulary table")
-        head = None if f.head is None else vocabulary(f.head, power=r.power("final_norm"), moments=r.moments["final_norm"],
-                                                      unit=logits, embed_shift=0, what="the LM head")
         quantised = QuantisedModel(
             name=f.name, centred=f.final_norm.beta is not None, gated=f.layers[0].gate is not None, hidden=f.hidden,
             heads=f.heads, kv_heads=f.kv_heads, head_dim=f.head_dim, ffn=f.ffn, vocab=f.vocab, context=f.context,
@@ -84,11 +79,27 @@ class _Assembler:
             rope=self._rope(), layers=layers, final_norm=final, head=head, numerics=dataclasses.asdict(self.numerics))
         return Assembled(quantised, self.units)
 
+    def _vocabulary(self) -> tuple[Table, Table | None, int]:
+        """embedding, LM head unless it is the same, fraction bits of the logits"""
+        f, r = self.model, self.ranges
+        logit_frac = fraction_bits(2 * r.peak("logits"), 32, 20)
+        shift = logit_frac - self._norm_frac("final_norm", f.final_norm)
+        tied = f.head is None
+        embedding = vocabulary(f.embedding, power=np.ones(f.hidden), moments=None,
+                               unit=2.0 ** (shift if tied else self.residual_frac),
+                               embed_shift=shift - self.residual_frac if tied else 0, what="the vocabulary table")
+        if f.head is None:
+            return embedding, None, logit_frac
+        head = vocabulary(f.head, power=r.power("final_norm"), moments=r.moments["final_norm"], unit=2.0**shift,
+                          embed_shift=0, what="the LM head")
+        return embedding, head, logit_frac
+
     def _residual_frac(self) -> int:
         f, r = self.model, self.ranges
-        deltas = [n for n in r.low if n.endswith((".projection", ".down"))]
-        peak = RESIDUAL_HEADROOM * r.peak("residual", "embedding", *deltas)
-        eps = max(n.eps for n in (f.final_norm, *(x for layer in f.layers for x in (layer.attention_norm, layer.ffn_norm))))
+        parts = [n for n in r.low if n in ("residual", "embedding", "position") or n.endswith((".projection", ".down"))]
+        peak = RESIDUAL_HEADROOM * r.peak(*parts)
+        norms = [f.final_norm, *(n for layer in f.layers for n in (layer.attention_norm, layer.ffn_norm))]
+        eps = max(n.eps for n in norms)
         most = 22 if eps <= 0 else math.floor((47 - math.log2(eps * f.hidden**2)) / 2)
         return fraction_bits(peak, self.numerics.residual_bits, min(22, most))
 
@@ -106,19 +117,26 @@ class _Assembler:
         cos, sin = (np.rint(x * 2.0**ROPE_FRAC).astype(np.int16) for x in (np.cos(angle), np.sin(angle)))
         return cos, sin
 
+    def _norm_frac(self, node: str, layer: FloatNorm) -> int:
+        beta = 0.0 if layer.beta is None else float(np.abs(layer.beta).max())
+        return fraction_bits(max(HEADROOM * self.ranges.peak(node), beta), 16)
+
     def _norm(self, node: str, layer: FloatNorm) -> tuple[Norm, F64]:
         """the norm, and the moments of its output integers"""
-        beta = 0.0 if layer.beta is None else float(np.abs(layer.beta).max())
-        frac = fraction_bits(max(HEADROOM * self.ranges.peak(node), beta), 16)
+        frac = self._norm_frac(node, layer)
         self.units[node] = np.float64(2.0**-frac)
         return (norm(layer, np.ones(self.model.hidden), frac=frac, residual_frac=self.residual_frac),
                 self.ranges.moments[node] * 4.0**frac)
 
     def _linear(self, name: str, layer: FloatLinear, unit_in: F64, out: F64, moments: F64) -> Linear:
         """`out`: output integers per real, a scalar or one a row; `unit_in`: real per input integer, likewise"""
-        weight = layer.weight.astype(np.float64) * unit_in * np.broadcast_to(out, len(layer.weight))[:, None]
-        bias = None if layer.bias is None else layer.bias.astype(np.float64) * out
-        return linear(weight, bias, planes=self.widths.weights.get(name, 1), moments=moments, what=name)
+        _, index, _ = name.split(".")
+        key = name, self.widths.weights.get(name, 1), self.widths.kv[int(index)]
+        if key not in self._linears:
+            weight = layer.weight.astype(np.float64) * unit_in * np.broadcast_to(out, len(layer.weight))[:, None]
+            bias = None if layer.bias is None else layer.bias.astype(np.float64) * out
+            self._linears[key] = linear(weight, bias, planes=key[1], moments=moments, what=name)
+        return self._linears[key]
 
     def _layer(self, i: int, layer: FloatLayer) -> Layer:
         f, r, at = self.model, self.ranges, f"layer.{i}."
@@ -149,9 +167,9 @@ class _Assembler:
         up, table, gate_shift = self._up(at, layer, seen)
         hidden = self.units[at + "hidden"]
         down = self._linear(at + "down", layer.down, hidden, residual, r.moments[at + "hidden"] / hidden**2)
-        return Layer(attention_norm=attention_norm, query=query, key=key, value=value, kv_planes=planes, score_m=score_m,
-                     score_s=score_s, output_m=output_m, output_s=output_s, projection=projection, ffn_norm=ffn_norm,
-                     up=up, gate_shift=gate_shift, table=table, down=down)
+        return Layer(attention_norm=attention_norm, query=query, key=key, value=value, kv_planes=planes,
+                     score_m=score_m, score_s=score_s, output_m=output_m, output_s=output_s, projection=projection,
+                     ffn_norm=ffn_norm, up=up, gate_shift=gate_shift, table=table, down=down)
 
     def _rotated_peak(self, node: str) -> F64:
         """largest magnitude an element can have before or after RoPE"""
@@ -164,17 +182,22 @@ class _Assembler:
         """cache steps of the key channels, equal within a RoPE pair"""
         if planes == 2:
             return np.maximum(HEADROOM * self._rotated_peak(at + "key") / 127, 1e-9)
-        samples = self.ranges.cached[at + "key"]
-        width = 1 if self.model.rope_inverse_frequency is None else 2
-        return np.repeat(cache_steps(samples.reshape(len(samples), -1, width)), width)
+        return self._cache_step(at + "key", 1 if self.model.rope_inverse_frequency is None else 2)
 
     def _value_step(self, at: str, planes: int) -> F64:
         if planes == 2:
             return np.maximum(HEADROOM * self.ranges.channel[at + "value"] / 127, 1e-9)
-        return cache_steps(self.ranges.cached[at + "value"][:, :, None])
+        return self._cache_step(at + "value", 1)
+
+    def _cache_step(self, node: str, width: int) -> F64:
+        """INT8 steps; groups of `width` adjacent channels share one"""
+        if node not in self._steps:
+            samples = self.ranges.cached[node]
+            self._steps[node] = np.repeat(cache_steps(samples.reshape(len(samples), -1, width)), width)
+        return self._steps[node]
 
     def _up(self, at: str, layer: FloatLayer, seen: F64) -> tuple[Linear, tuple[np.ndarray, np.ndarray], int]:
-        """first matrix of the feed-forward block, activation table, gate shift; sets the units of gate, up and hidden"""
+        """first matrix of the feed-forward block, activation table, gate shift; sets the units of the block's nodes"""
         f, r = self.model, self.ranges
         unit, inner = self.units[at + "ffn_norm"], at + ("up" if layer.gate is None else "gate")
         reach = max(r.high[inner], min(-r.low[inner], _FLAT[f.activation]))
@@ -195,8 +218,9 @@ class _Assembler:
                 raise CalibrationError(f"{at}gate and {at}up would need a shift of {gate_shift}, above 31; "
                                        "the model's feed-forward layer is out of proportion")
         self.units[at + "hidden"] = np.float64(2.0**-hidden_frac)
-        base, step = activation_table(lambda x: activate(f.activation, x), self.numerics.table_bits, in_frac, out_frac)
-        return self._linear(at + "up", merged, unit, out, seen), (base.astype(np.int16), step.astype(np.int16)), gate_shift
+        table = activation_table(lambda x: activate(f.activation, x), self.numerics.table_bits, in_frac, out_frac)
+        base, step = (x.astype(np.int16) for x in table)
+        return self._linear(at + "up", merged, unit, out, seen), (base, step), gate_shift
 
 
 def _interleave(gate: FloatLinear, up: FloatLinear) -> FloatLinear:

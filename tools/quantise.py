@@ -1,7 +1,7 @@
 """From real numbers to the integer parameters of the units: pure functions, one a unit.
 
 Linear layers come here as *effective* weights: the real matrix that maps the unit's input integers to its output
-integers, all formats and channel scales folded in. Rounding then has one scale a row, and the requantiser is that scale.
+integers, all formats and channel scales folded in. Rounding then has one scale a row, which is the requantiser.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _BLOCK = 64
 
 
 def fraction_bits(peak: float, bits: int, most: int = 24) -> int:
-    """Most fraction bits (at most `most`, negative for large numbers) with which ±peak fits a signed number of `bits` bits."""
+    """Most fraction bits (up to `most`, negative for large numbers) with which ±peak fits a signed number of `bits`."""
     if peak <= 0:
         return most
     return min(most, math.floor(math.log2(((1 << (bits - 1)) - 1) / peak)))
@@ -35,7 +35,7 @@ def records(scale: F64, what: str) -> tuple[IntArray, IntArray]:
     try:
         pairs = [scale_to_ms(float(x)) for x in scale]
     except ValueError as e:
-        raise CalibrationError(f"{what} does not fit the fixed-point formats: {e}; its weights are out of proportion") from e
+        raise CalibrationError(f"{what} does not fit: {e}; its weights are out of proportion") from e
     return np.array([p[0] for p in pairs], np.uint16), np.array([p[1] for p in pairs], np.uint8)
 
 
@@ -118,8 +118,8 @@ def norm(layer: FloatNorm, channel: F64, *, frac: int, residual_frac: int) -> No
     gamma_frac = max(min(fraction_bits(float(np.abs(gamma).max()), 16, 40), frac + 20), frac - NORM_FRAC)
     eps = round(float(layer.eps) * n * n * 4.0**residual_frac)
     if eps >= 1 << 48:
-        raise CalibrationError(f"a norm's epsilon of {layer.eps:g} does not fit 48 bits at {residual_frac} fraction bits; "
-                               "the model's residual stream is out of proportion")
+        raise CalibrationError(f"a norm's epsilon of {layer.eps:g} exceeds 48 bits at {residual_frac} fraction bits; "
+                               "the  model's residual stream is out of proportion")
     return Norm(gamma=_int16(gamma * 2.0**gamma_frac), beta=_int16(beta * 2.0**frac), eps=eps,
                 shift=NORM_FRAC + gamma_frac - frac)
 
@@ -131,7 +131,7 @@ def _int16(x: F64) -> IntArray:
 def vocabulary(weight: F64, *, power: F64, moments: F64 | None, unit: float, embed_shift: int, what: str) -> Table:
     """INT8 rows whose record gives `integer · m · 2**-s = real · unit`.
 
-    power `[hidden]` weights the clip search; with `moments` (of the final norm) rows are rounded for the LM head's sake.
+    power `[hidden]` weights the clip search; with `moments` (of the final norm) rounding serves the LM head.
     """
     scale = _row_scale(weight, power, 127, True)
     m, s = records(scale * unit, what)
@@ -152,22 +152,23 @@ def _table(integers: IntArray, m: IntArray, s: IntArray, embed_shift: int, what:
     shift = s.astype(np.int64)[m > 0] + embed_shift
     if len(shift) and (shift.min() < 0 or shift.max() > 62):
         raise CalibrationError(f"{what} does not fit the residual format: a row needs a shift by {shift.min()}; "
-                               "the model's residual stream is out of proportion")
-    return Table(weight=integers, m=m, s=np.where(m > 0, s, max(0, -embed_shift)).astype(np.uint8), embed_shift=embed_shift)
+                               "the  model's residual stream is out of proportion")
+    s = np.where(m > 0, s, max(0, -embed_shift)).astype(np.uint8)
+    return Table(weight=integers, m=m, s=s, embed_shift=embed_shift)
 
 
-def cache_steps(samples: F64, weights: F64 | None = None) -> F64:
-    """Best INT8 step of each channel of `[samples, channels, values]` (the values of a channel share a step) → `[channels]`.
+def cache_steps(samples: F64) -> F64:
+    """INT8 step with the least squared error for each channel of `[samples, channels, values]` → `[channels]`.
 
-    Clips are tuned for the least squared error, each sample weighted by `weights` `[samples, channels]`.
+    The values of a channel share a step. At most 2048 samples, spread evenly, take part in the search beside the peak.
     """
     peak = np.maximum(np.abs(samples).max(axis=(0, 2)), 1e-9)
-    w = np.ones(samples.shape[:2]) if weights is None else weights
+    samples = samples[::-(-len(samples) // 2048)]
     best, result = np.full(len(peak), np.inf), peak / 127
-    for clip in np.linspace(1.0, 0.3, 36):
+    for clip in np.linspace(1.0, 0.6, 21):
         step = clip * peak / 127
         rounded = np.clip(np.floor(samples / step[:, None] + 0.5), -128, 127) * step[:, None]
-        error = (((rounded - samples) ** 2).sum(axis=2) * w).sum(axis=0)
+        error = ((rounded - samples) ** 2).sum(axis=(0, 2))
         result = np.where(error < best, step, result)
         best = np.minimum(error, best)
     return result

@@ -46,7 +46,7 @@ def _json_lines(path: Path, text: str) -> Iterator[str]:
         try:
             document = json.loads(line)["text"]
         except (ValueError, KeyError, TypeError) as e:
-            raise CalibrationError(f'line {number} of {path} is not {{"text": …}}: one JSON object a line is needed') from e
+            raise CalibrationError(f'line {number} of {path} is not a JSON object with a "text"') from e
         if not isinstance(document, str):
             raise CalibrationError(f"line {number} of {path}: \"text\" is not a string")
         yield document
@@ -58,7 +58,7 @@ def encode(model: FloatModel, documents: Sequence[str], limit: int | None = None
     Raises `CalibrationError` if the model has no tokenizer or nothing is left to predict.
     """
     if model.tokenizer is None:
-        raise CalibrationError(f"model {model.name} has no tokenizer: a text needs one; put its tokenizer file beside the model")
+        raise CalibrationError(f"model {model.name} has no tokenizer: put its file beside the model")
     ids: list[int] = []
     for document in documents:
         left = None if limit is None else limit - len(ids)
@@ -72,7 +72,10 @@ def encode(model: FloatModel, documents: Sequence[str], limit: int | None = None
 
 def self_generated(model: FloatModel, count: int, seed: int = 0,
                    progress: Callable[[str, float], None] | None = None) -> Tokens:
-    """`count` tokens sampled from the float model itself (temperature 1, seeded), from BOS or a random token, in whole contexts."""
+    """`count` tokens sampled from the float model itself (temperature 1, seeded), in whole contexts.
+
+    Each context starts with BOS, or with a random token if the model has none.
+    """
     rng = np.random.default_rng(seed)
     ids: list[int] = []
     session = Session(model)

@@ -11,8 +11,7 @@ Int = NDArray[np.int64]
 def round_shift(x: ArrayLike, s: ArrayLike) -> Int:
     """`x / 2**s` rounded half up (toward +infinity), for 0 ≤ s ≤ 62 and |x| < 2**62."""
     x, s = np.asarray(x, np.int64), np.asarray(s, np.int64)
-    half = np.where(s > 0, np.int64(1) << np.maximum(s - 1, 0), 0)
-    return (x + half) >> s
+    return (x + ((np.int64(1) << s) >> 1)) >> s
 
 
 def saturate(x: ArrayLike, bits: int) -> Int:
@@ -33,7 +32,7 @@ def requantise(acc: ArrayLike, bias: ArrayLike, m: ArrayLike, s: ArrayLike, bits
 def scale_to_ms(scale: float) -> tuple[int, int]:
     """(m, s) with `m * 2**-s` nearest to a positive real scale, m normalised in [2**15, 2**16).
 
-    Raises `ValueError` for scales that the requantiser cannot express (≥ 2**16); scales that are too small become m = 0.
+    Raises `ValueError` for scales that the requantiser cannot express (≥ 2**16); those that are too small become m = 0.
     """
     if scale <= 0 or not np.isfinite(scale):
         return 0, 0

@@ -54,7 +54,7 @@ class GoldenSession:
             head: bool = True) -> Int:
         """One pass over M tokens → logits `[M, vocab]`, signed 32 bits (`[0, vocab]` without `head`).
 
-        base: keys visible to all (default: all committed); token t becomes key base + t and the session's length base + M.
+        base: keys visible to all (default: all committed); token t becomes key base + t, the session's length base + M.
         positions: default base + t. mask `[M, M]`: token t sees token j (default: j ≤ t); every token must see itself.
         Raises `ValueError` for tokens, positions or a length outside the model.
         """

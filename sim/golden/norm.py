@@ -29,7 +29,8 @@ def rsqrt(d: int, table_bits: int) -> tuple[int, int]:
     return int(r), shift
 
 
-def norm(x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, *, eps: int, out_shift: int, centred: bool, table_bits: int) -> Int:
+def norm(x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, *, eps: int, out_shift: int, centred: bool,
+         table_bits: int) -> Int:
     """x `[tokens, n]` residual format → `[tokens, n]` signed 16 bits.
 
     gamma: signed 16 bits; beta: signed 16 bits in the output's format; eps: ε' as an integer (48 bits);
@@ -40,9 +41,9 @@ def norm(x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, *, eps: int, out_shift
     n = x.shape[-1]
     high, low = x >> 16, x & 0xFFFF  # exact sums of squares for residuals of up to 32 bits
     mean = x.sum(axis=1) if centred else np.zeros(len(x), np.int64)  # S1
-    parts = zip(mean.tolist(), *((a * b).sum(axis=1).tolist() for a, b in ((high, high), (high, low), (low, low))), strict=True)
+    squares = ((a * b).sum(axis=1).tolist() for a, b in ((high, high), (high, low), (low, low)))
     root = np.array([rsqrt(max(n * ((hh << 32) + (hl << 17) + ll) - s1 * s1 + eps, 1), table_bits)
-                     for s1, hh, hl, ll in parts], np.int64).reshape(-1, 2)
+                     for s1, hh, hl, ll in zip(mean.tolist(), *squares, strict=True)], np.int64).reshape(-1, 2)
     r, shift = root[:, :1], root[:, 1:]
     y = saturate(round_shift((n * x - mean[:, None]) * r, 24 - NORM_FRAC + shift // 2), NORM_BITS)
     return saturate(round_shift(y * np.asarray(gamma, np.int64), out_shift) + np.asarray(beta, np.int64), 16)

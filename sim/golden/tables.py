@@ -42,7 +42,8 @@ def rsqrt_table(bits: int) -> tuple[Int, Int]:
 def activation_table(f: Callable[[np.ndarray], np.ndarray], bits: int, in_frac: int, out_frac: int) -> tuple[Int, Int]:
     """A real function over all signed 16-bit inputs with `in_frac` fraction bits.
 
-    base and step (both signed 16 bits), `2**bits` entries; entry 0 stands for input −32768. Output has `out_frac` fraction bits.
+    base and step (both signed 16 bits), `2**bits` entries; entry 0 stands for input −32768. The output has `out_frac`
+    fraction bits.
     """
     x = (np.arange((1 << bits) + 1) * (65536 >> bits) - 32768) / 2.0**in_frac
     points = saturate(np.floor(f(x) * 2.0**out_frac + 0.5), 16)
