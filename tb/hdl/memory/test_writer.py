@@ -171,8 +171,14 @@ async def stop(dut: Any) -> None:
         before = rig.requests(60)
         rig.input.queue(before)
         await rig.bench.until(lambda: len(rig.memory.writes) > 2, 3000)
+        rig.memory.behaviour = Behaviour((20, 20), stall=1.0)
+        await rig.bench.until(lambda: rig.memory.offered and not rig.memory.in_flight, 100)
         dut.stop.value = 1
         rig.input.queue([rig.request((1 << 32) - rig.lanes)])  # dropped, and no fault
+        await rig.bench.until(lambda: rig.input.idle, len(before) + 1)  # although the memory takes nothing
+        await rig.bench.cycle(5)
+        rig.bench.check(int(dut.idle.value), 0, "idle with a write on offer")
+        rig.memory.behaviour = Behaviour((20, 20), stall=stall)
         await rig.quiet(within=3000)
         done = len(rig.memory.writes)
         rig.check(before[:done])
