@@ -356,7 +356,7 @@ class Issue(wiring.Component):
                     array.shift.eq(Mux(two_planes, 8 + c.numerics.value_shift, c.numerics.value_shift)),
                     self.o_key.valid.eq(launch), self_key.key.eq(column), self_key.slot.eq(item.slot),
                     self_key.first_tile.eq(value_tile == 0), self_key.repeat.eq(plane),
-                    self_key.last.eq(column + 1 == item.keys),
+                    self_key.last.eq(last),
                 ]
                 with m.If(launch):
                     m.d.sync += plane.eq(plane ^ two_planes)
