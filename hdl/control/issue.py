@@ -395,5 +395,8 @@ class Issue(wiring.Component):
                             m.d.sync += tile.eq(tile + 1)
                             m.next = "HEAD_RECORDS"
                             with m.If(tile + 1 == head.groups):
-                                m.next = "NEXT"
+                                m.next = "HEAD_DONE"
+            with m.State("HEAD_DONE"):  # rows on the way are logits for as long as this is the op
+                with m.If(rows == 0):
+                    m.next = "NEXT"
         return m
