@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import enum
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import data, enum, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.payloads import parameter_record
@@ -23,7 +25,7 @@ def embed_element(c: Config) -> data.StructLayout:
     return data.StructLayout({"acc": signed(32), "record": parameter_record(), "index": 16, "pods": c.pods, "last": 1})
 
 
-class _State(enum.Enum, shape=2):
+class _State(enum.IntEnum):
     IDLE = 0
     RECORD = 1
     SELECT = 2

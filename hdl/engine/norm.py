@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed, unsigned
-from amaranth.lib import data, enum, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.golden import norm as golden
@@ -101,7 +102,7 @@ def _root(w: Widths) -> data.StructLayout:
     return data.StructLayout({"r": unsigned(17), "scale": unsigned(w.scale_bits)})
 
 
-class _State(enum.Enum, shape=3):
+class _State(enum.IntEnum):
     IDLE = 0
     SUMS = 1
     FLUSH = 2
@@ -274,7 +275,7 @@ class Norm(wiring.Component):
             m.d.sync += square.eq(total)
 
         difference, sum_, variance = Signal(w.variance), Signal(w.variance), Signal(w.variance)
-        m.d.sync += [difference.eq(total - square), sum_.eq(difference + op.eps), variance.eq(Mux(sum_ == 0, 1, sum_))]
+        m.d.sync += [difference.eq(total - square), sum_.eq(difference + op.eps), variance.eq(sum_ | (sum_ == 0))]
         cycles = 1 + _MULTIPLY_CYCLES + 1 + 3
 
         scale: Value = Const(w.largest_scale, w.scale_bits)

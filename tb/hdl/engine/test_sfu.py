@@ -95,8 +95,10 @@ class Fixture:
         items: list[dict[str, Any]] = []
         expected: list[dict[str, Any]] = []
         for _ in range(runs):
-            count = 2 * int(self.rng.integers(1, longest // 2 + 1))
-            some, answers = self.run(Function(int(self.rng.integers(4))), count)
+            function, count = Function(int(self.rng.integers(4))), int(self.rng.integers(1, longest + 1))
+            if function in (Function.GATE, Function.ROPE):
+                count += count % 2
+            some, answers = self.run(function, count)
             items += some
             expected += answers
         return items, expected
