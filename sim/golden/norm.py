@@ -19,7 +19,7 @@ NORM_FRAC = 11
 
 
 def rsqrt(d: int, table_bits: int) -> tuple[int, int]:
-    """(r, shift) with `1/sqrt(d) ≈ r * 2**-(24 + shift/2)`; d ≥ 1 of any width, shift even, r in (2**15, 2**16]."""
+    """(r, shift) with `1/sqrt(d) ≈ r * 2**-(24 + shift/2)`; d ≥ 1 of any width, shift even, r in [2**15, 2**16]."""
     shift = d.bit_length() - 18
     shift += shift & 1  # the even one that leaves 17 or 18 bits
     t = d >> shift if shift >= 0 else d << -shift
