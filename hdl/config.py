@@ -54,10 +54,14 @@ class Numerics:
     """fraction bits dropped from a block's sum of probability times value before it is merged"""
 
     def __post_init__(self) -> None:
-        _in_range("numerics.residual_bits", self.residual_bits, 16, 32, "the residual adders are built for these widths")
+        _in_range(
+            "numerics.residual_bits", self.residual_bits, 16, 32, "the residual adders are built for these widths"
+        )
         _in_range("numerics.table_bits", self.table_bits, 4, 12, "the activation table has to fit a block RAM")
         _in_range("numerics.exp_bits", self.exp_bits, 4, 12, "scores have 12 fraction bits")
-        _in_range("numerics.reciprocal_bits", self.reciprocal_bits, 4, 12, "the mantissa has 15 bits behind its leading one")
+        _in_range(
+            "numerics.reciprocal_bits", self.reciprocal_bits, 4, 12, "the mantissa has 15 bits behind its leading one"
+        )
         _in_range("numerics.rsqrt_bits", self.rsqrt_bits, 4, 12, "the mantissa has 16 bits behind its leading one")
         _in_range("numerics.block", self.block, 8, 64, "64 keys are the most for which an INT32 sum cannot overflow")
         _power_of_two("numerics.block", self.block, "key positions are split into block and offset by wiring")
@@ -80,7 +84,9 @@ class Limits:
     """rows (of `lanes` elements) of the TCU vector buffer: the head's hidden state, or all queries of an engine"""
 
     def __post_init__(self) -> None:
-        _in_range("limits.max_hidden", self.max_hidden, 8, 8192, "the norm's exact sums are built for at most 8192 elements")
+        _in_range(
+            "limits.max_hidden", self.max_hidden, 8, 8192, "the norm's exact sums are built for at most 8192 elements"
+        )
         _in_range("limits.max_ffn", self.max_ffn, 8, 32768, "activation addresses have 16 bits")
         _in_range("limits.max_context", self.max_context, 1, 65536, "positions have 16 bits")
         _in_range("limits.max_head_dim", self.max_head_dim, 4, 256, "head elements are counted with 8 bits")

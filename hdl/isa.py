@@ -130,7 +130,12 @@ FIELDS: dict[Opcode, dict[str, Field]] = {
         "tiles": Field(2, 16, 16, "tiles of `lanes` columns"),
         "operand": Field(3, 0, 16, "first element in the operand memory"),
         "head_tiles": Field(3, 16, 8, "tiles per attention head (queries, keys, values), else 0"),
-        "first": Field(4, 0, 32, "index of the first output: of an element in GATHER (offset included), RESIDUAL, or of a VECTOR row × lanes"),
+        "first": Field(
+            4,
+            0,
+            32,
+            "index of the first output: element in GATHER (offset included) or RESIDUAL, or VECTOR row × lanes",
+        ),
         "limit": Field(5, 0, 32, "outputs at or beyond this index are padding and are dropped"),
         "kv_address": Field(6, 0, 32, "cache of the engine's first head in this layer"),
         "kv_stride": Field(7, 0, 32, "bytes between the caches of two heads"),
@@ -148,16 +153,22 @@ FIELDS: dict[Opcode, dict[str, Field]] = {
         "score_m": Field(6, 0, 16, "requantiser of the scores: multiplier"),
         "score_s": Field(6, 16, 8, "requantiser of the scores: shift"),
         "operand": Field(7, 0, 16, "vector buffer row of the first head's query"),
-        "first": Field(8, 0, 32, "GATHER index (offset included) of the first head's output; heads follow every head_dim"),
+        "first": Field(
+            8, 0, 32, "GATHER index (offset included) of the first head's output; heads follow every head_dim"
+        ),
     },
     Opcode.HEAD: {
-        "address": Field(1, 0, 32, "shard of the vocabulary table: groups of scale beats, then `lanes` rows of `beats`"),
+        "address": Field(
+            1, 0, 32, "shard of the vocabulary table: groups of scale beats, then `lanes` rows of `beats`"
+        ),
         "beats": Field(2, 0, 16, "beats of a row"),
         "operand": Field(2, 16, 16, "vector buffer row of the hidden state"),
         "groups": Field(3, 0, 32, "groups of `lanes` rows"),
         "first": Field(4, 0, 32, "vocabulary index of the shard's first row"),
         "limit": Field(5, 0, 32, "rows at or beyond this vocabulary index are padding"),
-        "logits": Field(6, 0, 32, "where logits are stored if the pass asks for them: [token][local row] signed 32 bits"),
+        "logits": Field(
+            6, 0, 32, "where logits are stored if the pass asks for them: [token][local row] signed 32 bits"
+        ),
         "logits_stride": Field(7, 0, 32, "bytes between two tokens' logits"),
     },
     Opcode.WAIT: {

@@ -23,8 +23,8 @@ ENGINE_MODULE = "lpu_engine"
 class Lpu(wiring.Component):
     """Module `lpu`. Ports: `s_axil_*` (AXI4-Lite slave), `m_axi00_*` … (one AXI4 master per engine).
 
-    Engines are instances of `lpu_engine`, emitted once from `Engine` by `hdl.emit`. With `debug`, every word on the exchange can be seen
-    at `debug_exchange_valid` and `debug_exchange_word`.
+    Engines are instances of `lpu_engine`, emitted once from `Engine` by `hdl.emit`. With `debug`, every word on the
+    exchange can be seen at `debug_exchange_valid` and `debug_exchange_word`.
     """
 
     def __init__(self, config: Config, *, debug: bool = False) -> None:
@@ -72,15 +72,24 @@ class Lpu(wiring.Component):
             counter_values.append(engine.counter_value)
         m.d.sync += registers.counter_value.eq(Array(counter_values)[registers.counter_engine])
         m.d.comb += [
-            supervisor.start.eq(registers.start), supervisor.soft_reset.eq(registers.soft_reset),
+            supervisor.start.eq(registers.start),
+            supervisor.soft_reset.eq(registers.soft_reset),
             supervisor.watchdog.eq(registers.watchdog),
-            registers.busy.eq(supervisor.busy), registers.done.eq(supervisor.done), registers.quiet.eq(supervisor.quiet),
-            registers.saturated.eq(supervisor.saturated), registers.fault.eq(supervisor.fault),
-            registers.fault_engine.eq(supervisor.fault_engine), registers.fault_op.eq(supervisor.fault_op),
-            registers.result_token.eq(results.token), registers.result_logit.eq(results.logit),
+            registers.busy.eq(supervisor.busy),
+            registers.done.eq(supervisor.done),
+            registers.quiet.eq(supervisor.quiet),
+            registers.saturated.eq(supervisor.saturated),
+            registers.fault.eq(supervisor.fault),
+            registers.fault_engine.eq(supervisor.fault_engine),
+            registers.fault_op.eq(supervisor.fault_op),
+            registers.result_token.eq(results.token),
+            registers.result_logit.eq(results.logit),
         ]
         if self._debug:
-            m.d.comb += [self.debug_exchange_valid.eq(exchange.o.valid), self.debug_exchange_word.eq(exchange.o.payload)]
+            m.d.comb += [
+                self.debug_exchange_valid.eq(exchange.o.valid),
+                self.debug_exchange_word.eq(exchange.o.payload),
+            ]
         return m
 
 

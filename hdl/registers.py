@@ -24,8 +24,12 @@ REGISTERS: dict[str, Register] = {
     "FINGERPRINT": Register(0x008, "ro", "configuration that this hardware was generated from"),
     "SHAPE": Register(0x00C, "ro", "engines [7:0], lanes [15:8], pods [23:16]"),
     "CONTROL": Register(0x010, "wo", "bit 0: start a pass; bit 1: soft reset (waits for the memory, clears a fault)"),
-    "STATUS": Register(0x014, "ro", "bit 0 busy, 1 done, 2 fault, 3 quiet (nothing in flight on any port), 4 saturated "
-                                    "(an accumulator was clipped since the last start), [15:8] fault code, [23:16] engine"),
+    "STATUS": Register(
+        0x014,
+        "ro",
+        "bit 0 busy, 1 done, 2 fault, 3 quiet (nothing in flight on any port), 4 saturated "
+        "(an accumulator was clipped since the last start), [15:8] fault code, [23:16] engine",
+    ),
     "FAULT_OP": Register(0x018, "ro", "index of the op at the fault"),
     "WATCHDOG": Register(0x01C, "rw", "cycles without progress before an engine gives up; 0 waits for ever"),
     "PROGRAM": Register(0x020, "rw", "byte offset of the program in every channel's image"),

@@ -15,8 +15,15 @@ from lpu.tools.quantised import QuantisedModel
 class Comparison:
     """RTL and interpreter with the same image, run in step."""
 
-    def __init__(self, model: QuantisedModel, config: Config, *, latency: int | tuple[int, int] = 20, stall: float = 0.0,
-                 seed: int = 0) -> None:
+    def __init__(
+        self,
+        model: QuantisedModel,
+        config: Config,
+        *,
+        latency: int | tuple[int, int] = 20,
+        stall: float = 0.0,
+        seed: int = 0,
+    ) -> None:
         self.config = config
         self.image = compile_model(model, config)
         self.backend = NativeSimulation(config, [len(c) for c in self.image.channels], latency=latency, stall=stall,
@@ -49,7 +56,9 @@ class Comparison:
         self.checks += len(trace["index"])
         if head:
             areas = self.image.logits_area()
-            found = np.concatenate([self.device.read_logits(e, *area[:2], count, area[2]) for e, area in enumerate(areas)], axis=1)
+            found = np.concatenate(
+                [self.device.read_logits(e, *area[:2], count, area[2]) for e, area in enumerate(areas)], axis=1
+            )
             np.testing.assert_array_equal(found, logits)
             assert result.tokens == logits.argmax(axis=1).tolist()
             assert result.logits == logits.max(axis=1).tolist()

@@ -22,8 +22,8 @@ def evaluate(model: FloatModel, quantised: QuantisedModel, tokens: Sequence[int]
     """Perplexity over consecutive windows (default: the context), each from an empty cache, every token predicted once.
 
     Returns `perplexity_float`, `perplexity_fixed`, `quality_drop_pct` (their difference in percent), `tokens`
-    (predicted ones), `window`, and `nodes`: for each node `node`, `bits`, `values`, `clipped` (at a limit of the format)
-    and `clipped_pct`.
+    (predicted ones), `window`, and `nodes`: for each node `node`, `bits`, `values`, `clipped` (at a limit of the
+    format) and `clipped_pct`.
     Raises `CalibrationError` for fewer than two tokens, tokens outside the vocabulary or a window beyond the context.
     """
     ids = np.asarray(tokens, np.int64)

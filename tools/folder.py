@@ -52,7 +52,8 @@ def check_target(path: Path, kind: str | None = None) -> None:
 def write(path: Path, kind: str, manifest: dict[str, Any], fill: Callable[[Path], None]) -> None:
     """Make the folder `path` of what `fill` writes into an empty one, plus a manifest; leave nothing on failure.
 
-    A folder of ours of the same kind is replaced. Raises `ToolError` when `path` cannot be written or holds foreign files.
+    A folder of ours of the same kind is replaced. Raises `ToolError` when `path` cannot be written or holds foreign
+    files.
     """
     check_target(path, kind)
     path = path.resolve()

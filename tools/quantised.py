@@ -1,7 +1,7 @@
 """A model in fixed point: what the golden model runs and the compiler lays out. Independent of engines, lanes and pods.
 
-All arrays are integers. Linear layers are `[outputs, inputs]`. Columns of queries and keys are in interleaved RoPE order
-(pairs adjacent) whatever the source's order was. Formats are fraction bits: value = integer / 2**frac.
+All arrays are integers. Linear layers are `[outputs, inputs]`. Columns of queries and keys are in interleaved RoPE
+order (pairs adjacent) whatever the source's order was. Formats are fraction bits: value = integer / 2**frac.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 IntArray = NDArray[Any]

@@ -9,14 +9,16 @@ from amaranth.lib import wiring
 
 
 def component_ports(component: wiring.Component) -> dict[str, tuple[Any, None]]:
-    """Ports of a component for Amaranth's `convert`, which stumbles over the constant `ready` of always-ready streams."""
+    """Ports of a component for Amaranth's `convert`, which stumbles over the constant `ready` of always-ready
+    streams."""
     flat = component.signature.flatten(component)
     values = {"__".join(map(str, path)): Value.cast(value) for path, _, value in flat}
     return {name: (value, None) for name, value in values.items() if not isinstance(value, Const)}
 
 
 def instantiate(m: Module, signature: wiring.Signature, module: str, name: str, reset: Value) -> Any:
-    """Instantiate Verilog module `module`, emitted from a component of `signature`, as submodule `name`; returns its interface.
+    """Instantiate Verilog module `module`, emitted from a component of `signature`, as submodule `name`; returns its
+    interface.
 
     The component itself is not elaborated here, so a hierarchy of many equal engines costs one emission.
     """

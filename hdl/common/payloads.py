@@ -77,7 +77,8 @@ def element_tag() -> data.StructLayout:
 
 Function_shape = unsigned(2)
 Destination_shape = unsigned(3)
-assert max(Function) < 4 and max(Destination) < 8
+assert max(Function) < 4
+assert max(Destination) < 8
 
 
 def read_request() -> data.StructLayout:
@@ -91,7 +92,8 @@ def write_request(c: Config) -> data.StructLayout:
 
 
 def parameter_record() -> data.StructLayout:
-    """Requantiser of one output column or row: `sat((acc + bias) * m >> s)`. In memory a record is m, then s, then a zero byte."""
+    """Requantiser of one output column or row: `sat((acc + bias) * m >> s)`. In memory a record is m, then s, then a
+    zero byte."""
     return data.StructLayout({"m": 16, "s": 8, "bias": signed(32)})
 
 

@@ -13,10 +13,11 @@ from .items import ItemWalker
 
 
 class AddressGenerator(wiring.Component):
-    """Emits the read requests of each op in exactly the order in which issue consumes the beats (`docs/architecture.md`).
+    """Emits the read requests of each op in exactly the order in which issue consumes the beats
+    (`docs/architecture.md`).
 
-    Requests never exceed 65535 beats. At FENCE it waits for one pulse of `fence` (pulses may come early; they are counted).
-    One request per cycle while it walks tiles; a few cycles of arithmetic where a row index is multiplied.
+    Requests never exceed 65535 beats. At FENCE it waits for one pulse of `fence` (pulses may come early; they are
+    counted). One request per cycle while it walks tiles; a few cycles of arithmetic where a row index is multiplied.
     """
 
     def __init__(self, config: Config) -> None:
@@ -92,8 +93,15 @@ class AddressGenerator(wiring.Component):
                 m.d.sync += [op.eq(self.i_op.payload), token.eq(0)]
                 with m.If(self.i_op.valid):
                     with m.Switch(incoming[Opcode.HALT].opcode):
-                        for opcode in (Opcode.TABLE, Opcode.ROPE, Opcode.EMBED, Opcode.NORM, Opcode.GEMV, Opcode.ATTENTION,
-                                       Opcode.FENCE):
+                        for opcode in (
+                            Opcode.TABLE,
+                            Opcode.ROPE,
+                            Opcode.EMBED,
+                            Opcode.NORM,
+                            Opcode.GEMV,
+                            Opcode.ATTENTION,
+                            Opcode.FENCE,
+                        ):
                             with m.Case(opcode):
                                 m.next = opcode.name
                         with m.Case(Opcode.HEAD):
@@ -117,7 +125,11 @@ class AddressGenerator(wiring.Component):
                 with m.If(factor == 0):
                     m.next = "ROPE_REQUEST"
             with m.State("ROPE_REQUEST"):
-                m.d.comb += [self.o.valid.eq(1), request.offset.eq(offset), request.beats.eq(beats_of_bytes(rope.pairs << 2))]
+                m.d.comb += [
+                    self.o.valid.eq(1),
+                    request.offset.eq(offset),
+                    request.beats.eq(beats_of_bytes(rope.pairs << 2)),
+                ]
                 with m.If(self.o.ready):
                     m.d.sync += token.eq(token + 1)
                     m.next = "ROPE"
@@ -182,7 +194,9 @@ class AddressGenerator(wiring.Component):
             with m.State("ATTENTION_PRODUCT"):
                 m.d.sync += kv_beats.eq((item.keys << kv_shift) * Mux(item.value, 1, attention.head_tiles))
                 with m.If(factor == 0):
-                    m.d.sync += [offset.eq(offset + product + Mux(item.value, attention.value_address, attention.key_address))]
+                    m.d.sync += [
+                        offset.eq(offset + product + Mux(item.value, attention.value_address, attention.key_address))
+                    ]
                     m.next = "ATTENTION_SPLIT"
             with m.State("ATTENTION_SPLIT"):
                 m.d.sync += value_offset.eq(offset)

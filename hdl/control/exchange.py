@@ -39,8 +39,8 @@ class Merge(wiring.Component):
 class Exchange(wiring.Component):
     """A tree of `Merge` nodes over all engines, then a registered broadcast.
 
-    One word per cycle over all engines together; every engine sees the same words in the same order and the same cycle, at
-    the latest ceil(log2 N) + 1 cycles after it was granted. The broadcast cannot be held back.
+    One word per cycle over all engines together; every engine sees the same words in the same order and the same
+    cycle, at the latest ceil(log2 N) + 1 cycles after it was granted. The broadcast cannot be held back.
     """
 
     def __init__(self, config: Config) -> None:
@@ -60,7 +60,11 @@ class Exchange(wiring.Component):
                 node = Merge(exchange_word(self._c))
                 m.submodules[f"merge_{depth}_{n // 2}"] = node
                 for source, sink in ((level[n], node.i_a), (level[n + 1], node.i_b)):
-                    m.d.comb += [sink.valid.eq(source.valid), sink.payload.eq(source.payload), source.ready.eq(sink.ready)]
+                    m.d.comb += [
+                        sink.valid.eq(source.valid),
+                        sink.payload.eq(source.payload),
+                        source.ready.eq(sink.ready),
+                    ]
                 following.append(node.o)
             if len(level) % 2:
                 following.append(level[-1])

@@ -19,9 +19,12 @@ def fetched_op() -> data.StructLayout:
 class Fetch(wiring.Component):
     """From `start`, reads the HEADER at offset `program`, checks it, and then streams the ops behind it, HALT included.
 
-    Beats of the program are asked for in one go once the HEADER has told their number; the reader's program FIFO bounds how far
-    that runs ahead. An op is emitted every 64/L cycles at most. A header of another version or configuration, an unknown
-    opcode, an impossible field or a HALT that is not the last op raise `fault` (sticky until reset) with the op's index; nothing is emitted from there on.
+    Beats of the program are asked for in one go once the HEADER has told their number; the reader's program FIFO
+    bounds how far
+    that runs ahead. An op is emitted every 64/L cycles at most. A header of another version or configuration, an
+    unknown
+    opcode, an impossible field or a HALT that is not the last op raise `fault` (sticky until reset) with the op's
+    index; nothing is emitted from there on.
     """
 
     def __init__(self, config: Config) -> None:

@@ -23,7 +23,8 @@ from .items import ItemWalker
 class Issue(wiring.Component):
     """Takes ops in program order and consumes one beat per cycle whenever the unit behind it can take one.
 
-    Ops overlap where nothing depends: the array goes on with the next op while earlier tiles drain. WAIT, FENCE, NORM, TABLE,
+    Ops overlap where nothing depends: the array goes on with the next op while earlier tiles drain. WAIT, FENCE, NORM,
+    TABLE,
     ROPE and HALT are the only ops that wait for units to finish. Credits: at most `Pods.TILES` undrained tiles and
     `Pods.ROW_FIFO` rows in flight. `stop` freezes everything until reset.
     """
@@ -89,7 +90,10 @@ class Issue(wiring.Component):
             m.d.comb += unit.payload.eq(op)
         for unit in (self.o_norm_beat, self.o_embed_beat):
             m.d.comb += unit.payload.eq(self.i_beat.payload)
-        m.d.comb += [self.o_parameters.payload.beat.eq(self.i_beat.payload), self.o_load.payload.beat.eq(self.i_beat.payload)]
+        m.d.comb += [
+            self.o_parameters.payload.beat.eq(self.i_beat.payload),
+            self.o_load.payload.beat.eq(self.i_beat.payload),
+        ]
 
         # credits
         tiles, launch_tile = Signal(range(Pods.TILES + 1)), Signal()
@@ -180,8 +184,16 @@ class Issue(wiring.Component):
             with m.State("NEXT"):
                 m.d.comb += self.i_op.ready.eq(go)
                 with m.If(self.i_op.ready & self.i_op.valid):
-                    m.d.sync += [op.eq(incoming.op), self.index.eq(incoming.index), count.eq(0), tile.eq(0), plane.eq(0),
-                                 column.eq(0), part.eq(0), token.eq(0)]
+                    m.d.sync += [
+                        op.eq(incoming.op),
+                        self.index.eq(incoming.index),
+                        count.eq(0),
+                        tile.eq(0),
+                        plane.eq(0),
+                        column.eq(0),
+                        part.eq(0),
+                        token.eq(0),
+                    ]
                     with m.Switch(incoming.op[0:8]):
                         for opcode in (Opcode.HALT, Opcode.TABLE, Opcode.ROPE, Opcode.EMBED, Opcode.NORM, Opcode.GEMV,
                                        Opcode.ATTENTION, Opcode.WAIT, Opcode.FENCE):
@@ -291,9 +303,12 @@ class Issue(wiring.Component):
                         m.next = "GEMV_DATA"
             with m.State("GEMV_DATA"):
                 m.d.comb += [
-                    want.eq(1), two_planes.eq(gemv.planes == 2),
-                    array.operand.eq(Mux(gemv.source, Operand.GATHER, Operand.NORMED)), array.address.eq(gemv.operand + count),
-                    array.first.eq((count == 0) & ~plane), last.eq((count + 1 == gemv.length) & last_plane),
+                    want.eq(1),
+                    two_planes.eq(gemv.planes == 2),
+                    array.operand.eq(Mux(gemv.source, Operand.GATHER, Operand.NORMED)),
+                    array.address.eq(gemv.operand + count),
+                    array.first.eq((count == 0) & ~plane),
+                    last.eq((count + 1 == gemv.length) & last_plane),
                     array.shift.eq(Mux(two_planes, 8, 0)),
                 ]
                 with m.If(launch):
@@ -351,11 +366,18 @@ class Issue(wiring.Component):
                         m.next = "VALUES"
             with m.State("VALUES"):
                 m.d.comb += [
-                    want.eq(1), two_planes.eq(attention.kv_planes == 2), array.operand.eq(Operand.PROBABILITY),
-                    array.tag.eq(1), array.first.eq((column == 0) & ~plane), last.eq((column + 1 == item.keys) & last_plane),
+                    want.eq(1),
+                    two_planes.eq(attention.kv_planes == 2),
+                    array.operand.eq(Operand.PROBABILITY),
+                    array.tag.eq(1),
+                    array.first.eq((column == 0) & ~plane),
+                    last.eq((column + 1 == item.keys) & last_plane),
                     array.shift.eq(Mux(two_planes, 8 + c.numerics.value_shift, c.numerics.value_shift)),
-                    self.o_key.valid.eq(launch), self_key.key.eq(column), self_key.slot.eq(item.slot),
-                    self_key.first_tile.eq(value_tile == 0), self_key.repeat.eq(plane),
+                    self.o_key.valid.eq(launch),
+                    self_key.key.eq(column),
+                    self_key.slot.eq(item.slot),
+                    self_key.first_tile.eq(value_tile == 0),
+                    self_key.repeat.eq(plane),
                     self_key.last.eq(last),
                 ]
                 with m.If(launch):

@@ -27,8 +27,10 @@ def item_layout(c: Config) -> data.StructLayout:
 class ItemWalker(wiring.Component):
     """Walks (head, block) items h-major as K(0), K(1), V(0), K(2), V(1), …, V(last).
 
-    `start` takes `heads`, `group`, `stride` and `keys` (1 or more), which must hold until the last item has left through `o`.
-    With no heads, nothing is emitted. One item per cycle at most; `busy` from the cycle after `start` to the last transfer.
+    `start` takes `heads`, `group`, `stride` and `keys` (1 or more), which must hold until the last item has left
+    through `o`.
+    With no heads, nothing is emitted. One item per cycle at most; `busy` from the cycle after `start` to the last
+    transfer.
     """
 
     def __init__(self, config: Config) -> None:
@@ -65,7 +67,7 @@ class ItemWalker(wiring.Component):
 
         walks = [Position("key"), Position("value")]
         advance = [Signal(name="advance_key"), Signal(name="advance_value")]
-        for p, go in zip(walks, advance):
+        for p, go in zip(walks, advance, strict=True):
             m.d.comb += [
                 p.last_block.eq(p.block == blocks),
                 p.last.eq(p.last_block & (p.head + 1 == self.heads)),

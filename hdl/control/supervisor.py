@@ -26,10 +26,12 @@ def engine_status() -> data.StructLayout:
 class Supervisor(wiring.Component):
     """State of the machine.
 
-    `start` is taken only when idle and without fault: `engine_start` pulses, `busy` until all engines have halted and their results are
-    merged (`results_idle`). The first fault
-    (of the lowest engine, if several) stops all engines and ends the pass: `busy` falls, `stop` stays. `soft_reset` stops
-    the engines, waits until all memory ports are quiet, resets them in one cycle and clears fault. The watchdog fires when no engine
+    `start` is taken only when idle and without fault: `engine_start` pulses, `busy` until all engines have halted and
+    their results are merged (`results_idle`). The first fault
+    (of the lowest engine, if several) stops all engines and ends the pass: `busy` falls, `stop` stays. `soft_reset`
+    stops
+    the engines, waits until all memory ports are quiet, resets them in one cycle and clears fault. The watchdog fires
+    when no engine
     made progress for `watchdog` cycles (0: never) and blames the first engine that does not just wait for others.
     """
 

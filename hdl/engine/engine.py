@@ -9,7 +9,7 @@ from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from ..common.payloads import OP_BITS, OpView, exchange_word, pass_context, pod_values
+from ..common.payloads import OP_BITS, OpView, exchange_word, pass_context
 from ..config import Config
 from ..control.address import AddressGenerator
 from ..control.counters import COUNTER_BITS, Counters
@@ -63,7 +63,8 @@ def engine_signature(c: Config) -> wiring.Signature:
 
 
 class Engine(wiring.Component):
-    """Executes its program from `start` to HALT. Everything it shares with others passes over `o_exchange` and `i_exchange`.
+    """Executes its program from `start` to HALT. Everything it shares with others passes over `o_exchange` and
+    `i_exchange`.
 
     After a fault, or when `stop` is given, it starts nothing new; a reset makes it ready again once `status.quiet`.
     """
@@ -176,8 +177,10 @@ class Engine(wiring.Component):
         m.d.comb += epilogue.i_merged.payload.eq(osu.o.payload.acc)
         is_head = issue.op[0:8] == Opcode.HEAD
         m.d.comb += [
-            epilogue.i_record.payload.eq(parameters.o.payload), sources.i_record.payload.eq(parameters.o.payload),
-            epilogue.i_record.valid.eq(parameters.o.valid & ~is_head), sources.i_record.valid.eq(parameters.o.valid & is_head),
+            epilogue.i_record.payload.eq(parameters.o.payload),
+            sources.i_record.payload.eq(parameters.o.payload),
+            epilogue.i_record.valid.eq(parameters.o.valid & ~is_head),
+            sources.i_record.valid.eq(parameters.o.valid & is_head),
             parameters.o.ready.eq(Mux(is_head, sources.i_record.ready, epilogue.i_record.ready)),
         ]
         wiring.connect(m, epilogue.o, sources.i_sum)
@@ -189,11 +192,15 @@ class Engine(wiring.Component):
         result = requantiser.o
         kind = result.payload.tag.kind
         m.d.comb += [
-            sfu.i.valid.eq(result.valid & (kind == Kind.ELEMENT)), sfu.i.payload.value.eq(result.payload.value),
+            sfu.i.valid.eq(result.valid & (kind == Kind.ELEMENT)),
+            sfu.i.payload.value.eq(result.payload.value),
             sfu.i.payload.tag.eq(result.payload.tag.element),
             osu.i_score.valid.eq(result.valid & (kind == Kind.SCORE)),
-            argmax.i.valid.eq(result.valid & (kind == Kind.LOGIT)), argmax.i.payload.eq(result.payload.value),
-            result.ready.eq(Mux(kind == Kind.ELEMENT, sfu.i.ready, Mux(kind == Kind.SCORE, osu.i_score.ready, argmax.i.ready))),
+            argmax.i.valid.eq(result.valid & (kind == Kind.LOGIT)),
+            argmax.i.payload.eq(result.payload.value),
+            result.ready.eq(
+                Mux(kind == Kind.ELEMENT, sfu.i.ready, Mux(kind == Kind.SCORE, osu.i_score.ready, argmax.i.ready))
+            ),
         ]
         for p in range(c.pods):
             m.d.comb += osu.i_score.payload[p].eq(result.payload.value[p])
@@ -202,7 +209,9 @@ class Engine(wiring.Component):
         wiring.connect(m, router.o_exchange, wiring.flipped(self.o_exchange))
 
         on_the_way = Signal(8)  # inside the requantiser
-        m.d.sync += on_the_way.eq(on_the_way + (requantiser.i.valid & requantiser.i.ready) - (result.valid & result.ready))
+        m.d.sync += on_the_way.eq(
+            on_the_way + (requantiser.i.valid & requantiser.i.ready) - (result.valid & result.ready)
+        )
 
         # -- memories written by the units ---------------------------------------------------------------------------
         to_vector = norm.o.payload.to_vector
@@ -266,8 +275,11 @@ class Engine(wiring.Component):
                 m.d.sync += status.fault.eq(reader.fault)
         events = counters.events
         m.d.comb += [
-            counters.clear.eq(self.start), counters.run.eq(~issue.halted & ~self.stop), counters.opcode.eq(issue.op[0:8]),
-            counters.index.eq(self.counter_index), self.counter_value.eq(counters.value),
+            counters.clear.eq(self.start),
+            counters.run.eq(~issue.halted & ~self.stop),
+            counters.opcode.eq(issue.op[0:8]),
+            counters.index.eq(self.counter_index),
+            self.counter_value.eq(counters.value),
             events[Counter.CYCLES].eq(1),
             events[Counter.DATA_BEATS].eq(issue.i_beat.valid & issue.i_beat.ready),
             events[Counter.PROGRAM_BEATS].eq(reader.program_beat),
@@ -279,7 +291,9 @@ class Engine(wiring.Component):
         ]
         return m
 
-    def _ops(self, m: Module, issue: Issue, osu: Osu, norm: Norm, embed: Embed, argmax: Argmax, cache: CachePacker) -> None:
+    def _ops(
+        self, m: Module, issue: Issue, osu: Osu, norm: Norm, embed: Embed, argmax: Argmax, cache: CachePacker
+    ) -> None:
         """each unit's fields of the op that issue hands out"""
         attention = OpView(issue.o_osu.payload, Opcode.ATTENTION)
         handshake(m, issue.o_osu, osu.i_op)
@@ -288,8 +302,13 @@ class Engine(wiring.Component):
         n = OpView(issue.o_norm.payload, Opcode.NORM)
         handshake(m, issue.o_norm, norm.i_op)
         op = norm.i_op.payload
-        m.d.comb += [op.centred.eq(n.centred), op.to_vector.eq(n.to_vector), op.length.eq(n.length), op.shift.eq(n.shift),
-                     op.eps.eq(n.eps_low | (n.eps_high << 32))]
+        m.d.comb += [
+            op.centred.eq(n.centred),
+            op.to_vector.eq(n.to_vector),
+            op.length.eq(n.length),
+            op.shift.eq(n.shift),
+            op.eps.eq(n.eps_low | (n.eps_high << 32)),
+        ]
 
         row = OpView(issue.o_embed.payload.op, Opcode.EMBED)
         handshake(m, issue.o_embed, embed.i_op)

@@ -19,8 +19,10 @@ def tagged_sum(c: Config) -> data.StructLayout:
 class Epilogue(wiring.Component):
     """Walks the elements of GEMV and ATTENTION ops in order.
 
-    `i_op` queues up to two ops; `i_drain` brings the sums of GEMV tiles, `i_merged` the outputs of the softmax, both lane by
-    lane; `i_record` one record for each. One element per cycle, combinational from input to output. `idle` when no op is left.
+    `i_op` queues up to two ops; `i_drain` brings the sums of GEMV tiles, `i_merged` the outputs of the softmax, both
+    lane by
+    lane; `i_record` one record for each. One element per cycle, combinational from input to output. `idle` when no op
+    is left.
     """
 
     def __init__(self, config: Config) -> None:

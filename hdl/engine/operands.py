@@ -45,8 +45,8 @@ def array_beat(c: Config) -> data.StructLayout:
 class OperandFetch(wiring.Component):
     """Free-running pipeline of `latency` cycles from `i` to `o`, one beat per cycle.
 
-    The softmax is asked for its probability in the cycle of the beat, by issue; `probability` arrives `Osu.PROBABILITY_LATENCY` later.
-    Memory reads are issued one cycle before their data is needed.
+    The softmax is asked for its probability in the cycle of the beat, by issue; `probability` arrives
+    `Osu.PROBABILITY_LATENCY` later. Memory reads are issued one cycle before their data is needed.
     """
 
     def __init__(self, config: Config) -> None:
@@ -81,9 +81,15 @@ class OperandFetch(wiring.Component):
         o = self.o.payload
         m.d.comb += [
             self.o.valid.eq(valid),
-            o.beat.eq(payload.beat), o.tcu.eq(payload.operand == Operand.VECTOR),
-            o.unsigned.eq(payload.unsigned), o.high.eq(payload.high), o.first.eq(payload.first), o.last.eq(payload.last),
-            o.shift.eq(payload.shift), o.tag.eq(payload.tag), o.operand_vector.eq(self.vector),
+            o.beat.eq(payload.beat),
+            o.tcu.eq(payload.operand == Operand.VECTOR),
+            o.unsigned.eq(payload.unsigned),
+            o.high.eq(payload.high),
+            o.first.eq(payload.first),
+            o.last.eq(payload.last),
+            o.shift.eq(payload.shift),
+            o.tag.eq(payload.tag),
+            o.operand_vector.eq(self.vector),
         ]
         for p in range(c.pods):
             m.d.comb += o.operand_broadcast[p].eq(Mux(

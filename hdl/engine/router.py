@@ -21,8 +21,10 @@ def vector_write(c: Config) -> data.StructLayout:
 class Router(wiring.Component):
     """Two register stages, one element per cycle, in order.
 
-    RESIDUAL elements are added (saturating) to this engine's copy of the residual, read through `residual_address` with the data
-    one cycle later; the sum goes to all engines. The program keeps two adds to one element apart. Dropped elements vanish.
+    RESIDUAL elements are added (saturating) to this engine's copy of the residual, read through `residual_address`
+    with the data
+    one cycle later; the sum goes to all engines. The program keeps two adds to one element apart. Dropped elements
+    vanish.
     """
 
     latency = 2

@@ -33,10 +33,13 @@ def requantiser_tag() -> data.StructLayout:
 
 
 class Sources(wiring.Component):
-    """Combinational merge; rows go first, since the array cannot wait long for them, then finished sums, then embeddings.
+    """Combinational merge; rows go first, since the array cannot wait long for them, then finished sums, then
+    embeddings.
 
-    `op` is the op that issue executes: ATTENTION turns rows into scores with the op's requantiser, HEAD into logits with one
-    parameter record a row. Rows, sums and embeddings of different ops never meet, because the program waits between them.
+    `op` is the op that issue executes: ATTENTION turns rows into scores with the op's requantiser, HEAD into logits
+    with one
+    parameter record a row. Rows, sums and embeddings of different ops never meet, because the program waits between
+    them.
     """
 
     def __init__(self, config: Config) -> None:
@@ -73,8 +76,13 @@ class Sources(wiring.Component):
         with m.Elif(self.i_sum.valid):
             element = self.i_sum.payload
             m.d.comb += [
-                self.o.valid.eq(1), self.i_sum.ready.eq(self.o.ready), o.acc.eq(element.acc), o.record.eq(element.record),
-                o.tag.kind.eq(Kind.ELEMENT), o.tag.element.eq(element.tag), o.width.eq(Width.ACTIVATION),
+                self.o.valid.eq(1),
+                self.i_sum.ready.eq(self.o.ready),
+                o.acc.eq(element.acc),
+                o.record.eq(element.record),
+                o.tag.kind.eq(Kind.ELEMENT),
+                o.tag.element.eq(element.tag),
+                o.width.eq(Width.ACTIVATION),
             ]
             with m.If(element.tag.destination == Destination.RESIDUAL):
                 m.d.comb += o.width.eq(Width.RESIDUAL)
@@ -82,9 +90,16 @@ class Sources(wiring.Component):
             row = self.i_embed.payload
             tag = o.tag.element
             m.d.comb += [
-                self.o.valid.eq(1), self.i_embed.ready.eq(self.o.ready), o.record.eq(row.record), o.width.eq(Width.RESIDUAL),
-                o.tag.kind.eq(Kind.ELEMENT), tag.function.eq(Function.NONE), tag.destination.eq(Destination.RESIDUAL),
-                tag.index.eq(row.index), tag.pods.eq(row.pods), tag.add.eq(OpView(self.op, Opcode.EMBED).add),
+                self.o.valid.eq(1),
+                self.i_embed.ready.eq(self.o.ready),
+                o.record.eq(row.record),
+                o.width.eq(Width.RESIDUAL),
+                o.tag.kind.eq(Kind.ELEMENT),
+                tag.function.eq(Function.NONE),
+                tag.destination.eq(Destination.RESIDUAL),
+                tag.index.eq(row.index),
+                tag.pods.eq(row.pods),
+                tag.add.eq(OpView(self.op, Opcode.EMBED).add),
             ]
             for p in range(c.pods):
                 m.d.comb += o.acc[p].eq(row.acc)

@@ -8,7 +8,8 @@ from .fixed import Int, requantise, saturate
 
 
 def embed(row: ArrayLike, m: ArrayLike, s: ArrayLike, shift: int, bits: int) -> Int:
-    """`sat(row * m >> (s + shift))`; row signed 8 or 16 bits, (m, s) its record, `shift` the table's distance to the residual format"""
+    """`sat(row * m >> (s + shift))`; row signed 8 or 16 bits, (m, s) its record, `shift` the table's distance to the
+    residual format"""
     return requantise(row, 0, m, s + shift, bits)  # type: ignore[operator]
 
 

@@ -33,7 +33,8 @@ def probability(score: ArrayLike, maximum: ArrayLike, exp_bits: int) -> Int:
 
 
 def reciprocal(total: Int, table_bits: int) -> tuple[Int, Int]:
-    """(r, e) with `1/total ≈ r * 2**-(31 + e)`, r unsigned 17 bits; total unsigned 32 bits, ≥ 2**15. Exact powers included."""
+    """(r, e) with `1/total ≈ r * 2**-(31 + e)`, r unsigned 17 bits; total unsigned 32 bits, ≥ 2**15. Exact powers
+    included."""
     total = np.asarray(total, np.int64)
     e = np.frexp(total.astype(np.float64))[1].astype(np.int64) - 16
     mantissa = total >> e
@@ -46,10 +47,11 @@ def attend(
     scores: ArrayLike, values: ArrayLike, mask: ArrayLike, *, block: int, value_planes: int, value_shift: int,
     exp_bits: int, reciprocal_bits: int,
 ) -> Int:
-    """One head: scores `[tokens, keys]` (20 bits), values `[keys, d]` (signed 8·planes bits), mask `[tokens, keys]` bool.
+    """One head: scores `[tokens, keys]` (20 bits), values `[keys, d]` (signed 8·planes bits), mask `[tokens, keys]`
+    bool.
 
-    Returns `[tokens, d]`: the weighted mean of the values in units of their INT8 step with 12 fraction bits (INT16 values
-    are read as 8 + 8 bits). Every token must see at least one key.
+    Returns `[tokens, d]`: the weighted mean of the values in units of their INT8 step with 12 fraction bits (INT16
+    values are read as 8 + 8 bits). Every token must see at least one key.
     """
     scores, values, mask = np.asarray(scores, np.int64), np.asarray(values, np.int64), np.asarray(mask, bool)
     tokens, keys = scores.shape

@@ -23,7 +23,8 @@ def exact_matmul(x: ArrayLike, w: ArrayLike) -> Int:
 
 
 def multiply(x: ArrayLike, w: ArrayLike, acc_shift: int = 0) -> Int:
-    """GEMV/GEMM and row products: x `[..., n]` signed 17-bit, w `[outputs, n]` signed 8 or 16 bits → `[..., outputs]` INT32.
+    """GEMV/GEMM and row products: x `[..., n]` signed 17-bit, w `[outputs, n]` signed 8 or 16 bits → `[..., outputs]`
+    INT32.
 
     `sat32(round_shift(sum, acc_shift))`. 16-bit weights are two byte planes in hardware; `acc_shift` is 8 for them.
     """

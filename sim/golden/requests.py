@@ -22,7 +22,8 @@ def items(heads: int, group: int, keys: int, block: int) -> Iterator[tuple[bool,
 
 
 def read_requests(config: Config, program: bytes, context: dict[str, Any]) -> Iterator[tuple[int, int]]:
-    """(offset, beats) of every data request; `context` has tokens, base, head, token, position as in the pass context."""
+    """(offset, beats) of every data request; `context` has tokens, base, head, token, position as in the pass
+    context."""
     lanes, block = config.lanes, config.numerics.block
 
     def whole_beats(size: int) -> int:

@@ -25,7 +25,8 @@ def gate(a: ArrayLike, b: ArrayLike, table: tuple[Int, Int], shift: int) -> Int:
 
 
 def rope(x: ArrayLike, cos: ArrayLike, sin: ArrayLike) -> Int:
-    """Rotate adjacent pairs of x `[..., d]` (signed 16 bits) by cos, sin `[..., d/2]` (signed 16 bits, 14 fraction bits)."""
+    """Rotate adjacent pairs of x `[..., d]` (signed 16 bits) by cos, sin `[..., d/2]` (signed 16 bits, 14 fraction
+    bits)."""
     x = np.asarray(x, np.int64)
     a, b = x[..., 0::2], x[..., 1::2]
     c, s = np.asarray(cos, np.int64), np.asarray(sin, np.int64)
@@ -36,5 +37,6 @@ def rope(x: ArrayLike, cos: ArrayLike, sin: ArrayLike) -> Int:
 
 
 def to_cache(x: ArrayLike, planes: int) -> Int:
-    """A key or value of signed 16 bits as the cache keeps it: INT8 (`sat8(round_shift(x, 8))`) or INT16 (two byte planes)."""
+    """A key or value of signed 16 bits as the cache keeps it: INT8 (`sat8(round_shift(x, 8))`) or INT16 (two byte
+    planes)."""
     return np.asarray(x, np.int64) if planes == 2 else saturate(round_shift(x, 8), 8)

@@ -35,18 +35,54 @@ def random_op(config: Config, rng: np.random.Generator, opcode: Opcode) -> bytes
         case Opcode.ROPE:
             fields = {"address": address(), "pairs": pick(40, 1)}
         case Opcode.EMBED:
-            fields = {"add": pick(2), "by_position": pick(2), "planes": pick(3, 1), "address": address(), "length": pick(100, 1),
-                      "beats": pick(30, 1), "first": pick(300), "rows": pick(900), "shift": pick(9) - 4}
+            fields = {
+                "add": pick(2),
+                "by_position": pick(2),
+                "planes": pick(3, 1),
+                "address": address(),
+                "length": pick(100, 1),
+                "beats": pick(30, 1),
+                "first": pick(300),
+                "rows": pick(900),
+                "shift": pick(9) - 4,
+            }
         case Opcode.NORM:
-            fields = {"address": address(), "length": pick(300, 1), "shift": pick(20), "centred": pick(2), "to_vector": pick(2)}
+            fields = {
+                "address": address(),
+                "length": pick(300, 1),
+                "shift": pick(20),
+                "centred": pick(2),
+                "to_vector": pick(2),
+            }
         case Opcode.GEMV:
-            fields = {"address": address(), "length": pick(60, 1), "tiles": pick(5), "planes": pick(3, 1), "bias": pick(2),
-                      "source": pick(2), "operand": pick(100), "destination": pick(5), "function": pick(4),
-                      "head_tiles": pick(3, 1), "kv_planes": pick(3, 1)}
+            fields = {
+                "address": address(),
+                "length": pick(60, 1),
+                "tiles": pick(5),
+                "planes": pick(3, 1),
+                "bias": pick(2),
+                "source": pick(2),
+                "operand": pick(100),
+                "destination": pick(5),
+                "function": pick(4),
+                "head_tiles": pick(3, 1),
+                "kv_planes": pick(3, 1),
+            }
         case Opcode.ATTENTION:
-            fields = {"kv_planes": pick(3, 1), "group": pick(4, 1), "heads": pick(5), "key_address": address(),
-                      "value_address": address(), "kv_stride": address(), "address": address(), "head_tiles": pick(4, 1),
-                      "head_dim": pick(20, 1), "score_m": pick(65536), "score_s": pick(40), "operand": pick(20)}
+            fields = {
+                "kv_planes": pick(3, 1),
+                "group": pick(4, 1),
+                "heads": pick(5),
+                "key_address": address(),
+                "value_address": address(),
+                "kv_stride": address(),
+                "address": address(),
+                "head_tiles": pick(4, 1),
+                "head_dim": pick(20, 1),
+                "score_m": pick(65536),
+                "score_s": pick(40),
+                "operand": pick(20),
+            }
         case Opcode.HEAD:
             fields = {"address": address(), "beats": pick(12, 1), "operand": pick(4), "groups": pick(4)}
         case Opcode.WAIT:

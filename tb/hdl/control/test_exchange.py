@@ -42,7 +42,9 @@ class Fixture:
         sent = [self.words(e, count) for e in range(self.c.engines)]
         for driver, words in zip(self.engines, sent, strict=True):
             driver.queue(words, pause)
-        came = (await self.o.received(before + count * self.c.engines, within=count * self.c.engines * 30 + 50))[before:]
+        came = (await self.o.received(before + count * self.c.engines, within=count * self.c.engines * 30 + 50))[
+            before:
+        ]
         for e, words in enumerate(sent):
             self.bench.check([w for w in came if w["index"] >> 10 == e], words, f"words of engine {e}")
 

@@ -57,7 +57,9 @@ class Fixture:
                 self.bench.check(request["offset"], base + asked * lanes, "offset of a request")
                 data = padded[asked * lanes:(asked + request["beats"]) * lanes]
                 self.bench.check(len(data), request["beats"] * lanes, "bytes within the program")
-                self.beats.queue([int.from_bytes(data[k:k + lanes], "little") for k in range(0, len(data), lanes)], self.pause)
+                self.beats.queue(
+                    [int.from_bytes(data[k : k + lanes], "little") for k in range(0, len(data), lanes)], self.pause
+                )
                 asked += request["beats"]
             await self.bench.cycle()
         await self.o.drained(within=1)

@@ -84,8 +84,14 @@ class Fixture:
             if to == Destination.RESIDUAL and tag["add"]:
                 value = add_residual(self.memory.values[index], value, bits)
             if to in (Destination.RESIDUAL, Destination.GATHER):
-                exchange.append({"residual": int(to == Destination.RESIDUAL), "index": index & 0xFFFF, "pods": tag["pods"],
-                                 "data": value.tolist()})
+                exchange.append(
+                    {
+                        "residual": int(to == Destination.RESIDUAL),
+                        "index": index & 0xFFFF,
+                        "pods": tag["pods"],
+                        "data": value.tolist(),
+                    }
+                )
             elif to == Destination.VECTOR:
                 vector.append({"row": index // c.lanes, "lane": index % c.lanes, "data": value.tolist()})
             else:
