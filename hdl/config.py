@@ -260,10 +260,10 @@ def _build(cls: type, data: dict[str, Any], path: str) -> Any:
             near = difflib.get_close_matches(key, fields, n=1)
             hint = f"; did you mean {path}{near[0]}?" if near else f"; known: {', '.join(fields)}"
             raise ConfigError(f"unknown configuration field {path}{key}{hint}")
-        factory = fields[key].default_factory
-        if factory is not dataclasses.MISSING and dataclasses.is_dataclass(factory):
+        factory: Any = fields[key].default_factory
+        if factory is not dataclasses.MISSING:
             _require(isinstance(value, dict), f"{path}{key} must be a table of fields, not {value!r}")
-            value = _build(factory, value, f"{path}{key}.")  # type: ignore[arg-type]
+            value = _build(factory, value, f"{path}{key}.")
         elif fields[key].type == "str":
             _require(isinstance(value, str), f"{path}{key} must be text, not {value!r}")
         elif fields[key].type == "float":

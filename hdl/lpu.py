@@ -46,8 +46,8 @@ class Lpu(wiring.Component):
 
         engine_reset, exchange_reset = Signal(init=1), Signal(init=1)
         m.d.sync += [engine_reset.eq(supervisor.engine_reset), exchange_reset.eq(supervisor.engine_reset)]
-        m.submodules.exchange = exchange = _resettable(Exchange(c), exchange_reset)
-        m.submodules.results = results = _resettable(ResultMerge(c), exchange_reset)
+        m.submodules.exchange = exchange = ResetInserter(exchange_reset)(Exchange(c))
+        m.submodules.results = results = ResetInserter(exchange_reset)(ResultMerge(c))
 
         context, window = Signal.like(registers.context), Signal.like(registers.window)
         m.d.sync += [context.eq(registers.context), window.eq(registers.window)]
@@ -92,6 +92,3 @@ class Lpu(wiring.Component):
             ]
         return m
 
-
-def _resettable(component: wiring.Component, reset: Signal) -> wiring.Component:
-    return ResetInserter(reset)(component)  # type: ignore[return-value]

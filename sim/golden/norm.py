@@ -24,8 +24,8 @@ def rsqrt(d: int, table_bits: int) -> tuple[int, int]:
     shift += shift & 1  # the even one that leaves 17 or 18 bits
     t = d >> shift if shift >= 0 else d << -shift
     low = 16 - table_bits
-    index = np.int64((t - (1 << 16)) >> low)
-    r = interpolate(rsqrt_table(table_bits), index, np.int64(t & ((1 << low) - 1)), low, sign=-1)
+    index, fraction = np.asarray((t - (1 << 16)) >> low), np.asarray(t & ((1 << low) - 1))
+    r = interpolate(rsqrt_table(table_bits), index, fraction, low, sign=-1)
     return int(r), shift
 
 
