@@ -91,9 +91,11 @@ def random_op(rng: np.random.Generator, c: Config, *, heads: int, tiles: int, ba
         scores = rng.integers(LOW, HIGH + 1, shape)
     elif style == "close":
         scores = rng.integers(-3 << SCORE_FRAC, 3 << SCORE_FRAC, shape)
-    elif style == "rising":  # the maximum rises in every block, by little and by much
-        slope = rng.choice([100, 3000, 20000], (heads, c.pods, 1))
-        scores = np.clip(np.arange(keys) * slope + rng.integers(LOW, 0, shape), LOW, HIGH)
+    elif style == "rising":  # the maximum rises from block to block, by little and by much
+        block = c.numerics.block
+        levels = np.sort(rng.choice([-127, -126, -60, -19, 0, 1, 70, 128], (heads, c.pods, -(-keys // block))))
+        levels = np.repeat(levels, block, axis=2)[:, :, :keys]
+        scores = np.clip((levels << SCORE_FRAC) + rng.integers(-5000, 0, shape), LOW, HIGH)
     elif style == "corners":
         scores = rng.choice([LOW, LOW + 1, -4097, -4096, -4095, -1, 0, 1, 4095, 4096, 4097, HIGH - 4096, HIGH], shape)
     else:  # "full": every probability is clipped to 65535, sums reach the end of INT32
@@ -250,12 +252,14 @@ async def tiny_heads(dut: Any) -> None:
 
 @cocotb.test()
 async def saturation(dut: Any) -> None:
-    """more blocks of the largest sums than the configuration admits: the merge clips"""
+    """without a value shift, more blocks of the largest sums than the configuration admits: the merge clips"""
     partner = Partner(dut, limit=30_000)
     await partner.bench.reset()
     rng, c = partner.bench.rng, partner.c
-    op = random_op(rng, c, heads=1, tiles=1, base=10 * c.numerics.block, tokens=1, planes=2, style="full")
-    op.values[:] = np.where(op.values > 0, 32767, -32768)
+    blocks = 10 if c.numerics.value_shift else 40
+    op = random_op(rng, c, heads=1, tiles=1, base=blocks * c.numerics.block, tokens=1, planes=2, style="full")
+    merged = sum(sums.astype(object) for _, _, sums in op.items())
+    assert (abs(merged).max() >= 1 << 31) == (blocks == 40)
     await partner.play(op)
     assert partner.bench.checks >= 6
 
