@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -25,9 +25,10 @@ class Reader(wiring.Component):
     neither client can hold up the other. Programs go first: they are short and rare. IDs may interleave on R.
 
     Addresses are `window_base` + offset; see `Bursts` for the window. A request outside it sets `fault` to WINDOW;
-    SLVERR or DECERR on R set READ_ERROR, the beats going where they belong all the same. The first fault stays until
-    reset and, like `stop`, lets no further burst out. An offered AR stays until it is accepted. `idle`: no burst is
-    offered or in flight; only then may the reader be reset, unless the memory is reset too.
+    SLVERR or DECERR on R set READ_ERROR; the client's beats before the bad one still come out, that and those behind it
+    never do. The first fault stays until reset and, like `stop`, lets no further burst out. An offered AR stays until
+    it is accepted. `idle`: no burst is offered or in flight; only then may the reader be reset, unless the memory is
+    reset too.
 
     Up to `memory.max_outstanding` bursts are in flight, of at most `memory.max_burst` beats.
     """
@@ -84,7 +85,7 @@ class Reader(wiring.Component):
         def client(name: str, number: int, depth: int, chunk: int) -> tuple[Bursts, Value, Signal]:
             """cutter, whether it has a burst for which there is room, and a signal that takes the burst"""
             cutter = Bursts(c, chunk)
-            beats = fifo.SyncFIFOBuffered(width=c.beat_bits, depth=depth)
+            beats = fifo.SyncFIFOBuffered(width=c.beat_bits + 1, depth=depth)
             m.submodules[f"{name}_bursts"], m.submodules[f"{name}_fifo"] = cutter, beats
             requests, output = getattr(self, f"i_{name}"), getattr(self, f"o_{name}")
             left, left_before, take = getattr(self, f"{name}_beat"), Signal(), Signal(name=f"{name}_take")
@@ -99,9 +100,9 @@ class Reader(wiring.Component):
                 requests.ready.eq(cutter.i.ready),
                 cutter.o.ready.eq(take),
                 output.payload.eq(beats.r_data),
-                output.valid.eq(beats.r_rdy),
-                beats.r_en.eq(output.ready),
-                beats.w_data.eq(arrived_data),
+                output.valid.eq(beats.r_rdy & ~beats.r_data[-1]),  # a bad beat is the end
+                beats.r_en.eq(output.ready & output.valid),
+                beats.w_data.eq(Cat(arrived_data, arrived_bad)),
                 beats.w_en.eq(arrived & (arrived_id == number)),
                 left.eq(output.valid & output.ready),
                 length.eq(cutter.o.payload.length),
