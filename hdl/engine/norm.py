@@ -22,8 +22,8 @@ _DIGIT_BITS = 17
 """of one factor of the sequential multiplications: an unsigned digit, the most that a signed 18-bit DSP port takes"""
 _SLICE_BITS = 24
 """of one factor of a wide product: an unsigned slice that fits the other port of a DSP"""
-_MAX_OUT_SHIFT = 35
-"""a product with gamma has 34 bits; larger shifts leave 0 as this one does"""
+_SHIFT_BITS = 6
+"""of the shift after gamma"""
 
 
 def norm_op() -> data.StructLayout:
@@ -120,7 +120,7 @@ class Norm(wiring.Component):
     there `latency(length)` cycles after the op; the next op is taken when all outputs are.
 
     `read_data` is the residual of `read_address` in the cycle before. The partner keeps the residual still while the
-    unit is not `idle`, and owes 1 ≤ length ≤ limits.max_hidden. Reset forgets the op.
+    unit is not `idle`, and owes 1 ≤ length ≤ limits.max_hidden and a shift of at most 62. Reset forgets the op.
     """
 
     interval = 1
@@ -343,8 +343,6 @@ class Norm(wiring.Component):
         to_beta = to_gamma + 2 + ShiftSaturate.latency
         gamma = delay(m, record.gamma, to_gamma, name="gamma")
         beta = delay(m, record.beta, to_beta, name="beta")
-        shift = Signal(_MAX_OUT_SHIFT.bit_length())
-        m.d.sync += shift.eq(Mux(op.shift > _MAX_OUT_SHIFT, _MAX_OUT_SHIFT, op.shift))
         for pod in range(c.pods):
             mean = Signal(signed(w.sum), name=f"mean{pod}")
             deviation = Signal(signed(w.deviation), name=f"deviation{pod}")
@@ -353,8 +351,8 @@ class Norm(wiring.Component):
             scaled = _multiply(m, self.read_data[pod], Cat(op.length, Const(0, 1)).as_signed(), f"scaled{pod}")
             normed = _multiply(m, deviation, Cat(roots[pod].r, Const(0, 1)).as_signed(), f"normed{pod}")
             m.submodules[f"norm{pod}"] = y = ShiftSaturate(len(normed), w.scale_bits, [golden.NORM_BITS])
-            m.submodules[f"gamma{pod}"] = z = ShiftSaturate(len(product), len(shift), [len(product)])
-            m.d.comb += [y.x.eq(normed), y.s.eq(roots[pod].scale), z.x.eq(product), z.s.eq(shift)]
+            m.submodules[f"gamma{pod}"] = z = ShiftSaturate(len(product), _SHIFT_BITS, [len(product)])
+            m.d.comb += [y.x.eq(normed), y.s.eq(roots[pod].scale), z.x.eq(product), z.s.eq(op.shift)]
             m.d.sync += [
                 mean.eq(Mux(op.centred, moments[pod].x, 0)),
                 deviation.eq(scaled - mean),
