@@ -31,13 +31,13 @@ def float_model(seed: int, family: Literal["gpt2", "llama"], *, hidden: int = 24
                          beta=rng.standard_normal(hidden).astype(np.float32) / 4 if plain else None, eps=1e-5)
 
     def rows(count: int) -> np.ndarray:
-        return rng.standard_normal((count, hidden)).astype(np.float32)
+        return (rng.standard_normal((count, hidden)) / 4).astype(np.float32)
 
     return FloatModel(
         name=f"random-{family}", family=family, hidden=hidden, heads=heads, kv_heads=kv_heads, head_dim=dim, ffn=ffn,
         vocab=vocab, context=context, activation="gelu_tanh" if plain else "silu",
         rope_inverse_frequency=None if plain else (100.0 ** (-np.arange(0, dim, 2) / dim)).astype(np.float32),
-        embedding=rows(vocab), position=rows(context) / 4 if plain else None,
+        embedding=rows(vocab), position=rows(context) if plain else None,
         layers=[
             FloatLayer(attention_norm=norm(), query=linear(heads * dim, hidden, 1.5),
                        key=linear(kv_heads * dim, hidden, 1.5), value=linear(kv_heads * dim, hidden),

@@ -62,6 +62,7 @@ def node_report(model: FloatModel, made: Assembled, ranges: Ranges,
             _compare(added, node, fixed.seen[node], value)
         for node, value in fixed.seen.items():
             _compare(total, node, value, exact.seen[node])
+    added["residual.0"] = total["residual.0"]
     rows = []
     for node in total:
         source = "residual" if node.startswith("residual") else node

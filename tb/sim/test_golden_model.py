@@ -1,5 +1,4 @@
-"""Whole passes of the golden model: independent of splitting and of the order of a tree, and close to floating
-point."""
+"""Whole passes of the golden model: independent of splitting, trees like chains, close to floating point."""
 
 from __future__ import annotations
 
@@ -45,10 +44,7 @@ def test_a_tree_gives_each_branch_its_own_answer(model: QuantisedModel, rng: np.
     for branch, rows in ((left, [0, 1, 2]), (right, [0, 3, 4])):
         session.truncate(66)
         chain = session.run(np.concatenate([first, branch]))
-        if rows == [0, 1, 2]:  # its keys lie where the chain's do; sums are exact, so holes would not matter either
-            assert (chain == tree[rows]).all()
-        else:
-            assert np.abs(chain - tree[rows]).max() <= np.abs(chain).max() * 2.0**-6
+        assert (chain == tree[rows]).all()  # sums of a block are exact: holes between the keys change nothing
 
 
 def test_base_and_truncate_forget_what_was_not_accepted(model: QuantisedModel, rng: np.random.Generator) -> None:
