@@ -51,7 +51,7 @@ class Issue(wiring.Component):
             "o_argmax": Out(stream.Signature(OP_BITS)),
             "o_norm": Out(stream.Signature(OP_BITS)),
             "o_embed": Out(stream.Signature(data.StructLayout({
-                "op": OP_BITS, "pod": range(c.pods), "record_byte": range(c.lanes)}))),
+                "op": OP_BITS, "pod": range(max(c.pods, 2)), "record_byte": range(c.lanes)}))),
             # credits and completion
             "drained": In(1),       # a tile has left the array
             "row_taken": In(1),     # a row product has left its FIFO

@@ -70,8 +70,9 @@ class Supervisor(wiring.Component):
             ]
         m.d.comb += self.quiet.eq(quiet.all())
 
+        running = Signal()
         silence = Signal(32)
-        with m.If(progress.any() | ~self.busy):
+        with m.If(progress.any() | ~running):
             m.d.sync += silence.eq(0)
         with m.Else():
             m.d.sync += silence.eq(silence + 1)
@@ -97,7 +98,7 @@ class Supervisor(wiring.Component):
                     m.d.sync += [self.done.eq(0), self.saturated.eq(0)]
                     m.next = "RUN"
             with m.State("RUN"):
-                m.d.comb += self.busy.eq(1)
+                m.d.comb += [self.busy.eq(1), running.eq(1)]
                 with m.If(settle != 0):  # until the engines' answer to the start has arrived here
                     m.d.sync += settle.eq(settle - 1)
                 with m.If(saturated.any()):

@@ -20,9 +20,8 @@ class Epilogue(wiring.Component):
     """Walks the elements of GEMV and ATTENTION ops in order.
 
     `i_op` queues up to two ops; `i_drain` brings the sums of GEMV tiles, `i_merged` the outputs of the softmax, both
-    lane by
-    lane; `i_record` one record for each. One element per cycle, combinational from input to output. `idle` when no op
-    is left.
+    lane by lane; `i_record` one record for each. One element per cycle, combinational from input to output. `idle` when
+    no op is left.
     """
 
     def __init__(self, config: Config) -> None:
@@ -52,7 +51,7 @@ class Epilogue(wiring.Component):
         gate = gemv.function == Function.GATE
 
         index = Signal(INDEX_BITS)
-        column = Signal(24)      # of the op (GEMV) or the head (ATTENTION)
+        odd = Signal()           # second element of a pair
         in_head = Signal(16)     # column within its attention head
         remaining = Signal(24)   # elements, minus one
         head_columns = Signal(16)
@@ -92,14 +91,14 @@ class Epilogue(wiring.Component):
         last = Signal()
         m.d.comb += last.eq(Mux(is_attention, end_of_head & (heads == 1), remaining == 0))
         with m.If(transfer):
-            m.d.sync += [remaining.eq(remaining - 1), column.eq(column + 1)]
+            m.d.sync += [remaining.eq(remaining - 1), odd.eq(~odd)]
             m.d.sync += in_head.eq(Mux(end_of_head, 0, in_head + 1))
             with m.If(is_attention):
                 with m.If(in_head < attention.head_dim):
                     m.d.sync += index.eq(index + 1)
                 with m.If(end_of_head):
                     m.d.sync += heads.eq(heads - 1)
-            with m.Elif(~gate | column[0]):
+            with m.Elif(~gate | odd):
                 m.d.sync += index.eq(index + 1)
             with m.If(last):
                 m.d.sync += active.eq(0)
@@ -109,7 +108,7 @@ class Epilogue(wiring.Component):
             m.d.sync += [op.eq(ops.r_data), setup.eq(1)]
         with m.If(setup):
             m.d.sync += [
-                setup.eq(0), active.eq(1), column.eq(0), in_head.eq(0), heads.eq(attention.heads),
+                setup.eq(0), active.eq(1), odd.eq(0), in_head.eq(0), heads.eq(attention.heads),
                 remaining.eq((gemv.tiles << log_lanes) - 1),
                 head_columns.eq(Mux(is_attention, attention.head_tiles, gemv.head_tiles) << log_lanes),
                 index.eq(Mux(is_attention, attention.first, gemv.first)),

@@ -34,12 +34,11 @@ def requantiser_tag() -> data.StructLayout:
 
 class Sources(wiring.Component):
     """Combinational merge; rows go first, since the array cannot wait long for them, then finished sums, then
-    embeddings.
+    embeddings. What has been offered is not overtaken.
 
     `op` is the op that issue executes: ATTENTION turns rows into scores with the op's requantiser, HEAD into logits
-    with one
-    parameter record a row. Rows, sums and embeddings of different ops never meet, because the program waits between
-    them.
+    with one parameter record a row. Rows, sums and embeddings of different ops never meet, because the program waits
+    between them.
     """
 
     def __init__(self, config: Config) -> None:
@@ -60,7 +59,9 @@ class Sources(wiring.Component):
         o = self.o.payload
         is_head = Signal()
         m.d.comb += is_head.eq(attention.opcode == Opcode.HEAD)
-        with m.If(self.i_row.valid):
+        sum_offered = Signal()  # and not yet taken
+        m.d.sync += sum_offered.eq((sum_offered | ~self.i_row.valid) & self.i_sum.valid & ~self.o.ready)
+        with m.If(self.i_row.valid & ~sum_offered):
             m.d.comb += o.acc.eq(self.i_row.payload)
             with m.If(is_head):
                 m.d.comb += [

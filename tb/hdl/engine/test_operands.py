@@ -1,0 +1,128 @@
+"""Bench of operand fetch: every beat meets the element, row or probability that it asked for, `latency` later."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import cocotb
+import numpy as np
+import pytest
+from amaranth.lib import data
+from lpu.hdl.common.payloads import pod_values
+from lpu.hdl.config import Config
+from lpu.hdl.engine.operands import Operand, OperandFetch, array_beat
+from lpu.hdl.engine.osu import Osu
+from lpu.hdl.engine.pods import pods_beat
+from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, pack, parameters, run_bench
+
+CONFIGS = {"one": Config(lanes=8, pods=1), "wide": Config(lanes=128, pods=2)}
+ROWS = 16
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CONFIGS)
+def test_operands(name: str) -> None:
+    config = CONFIGS[name]
+    run_bench(OperandFetch(config), __name__, name=f"operands-{name}", parameters={"config": config.to_dict()})
+
+
+class Memories:
+    """The activation memories, which answer a cycle after the address, and the softmax, which answers after its latency
+    (here with a table of the beat's address)."""
+
+    def __init__(self, bench: Bench, dut: Any, c: Config) -> None:
+        rng = bench.rng
+        self.dut = dut
+        shapes = {
+            "normed": (pod_values(c, 16), (ROWS, c.pods)),
+            "gather": (pod_values(c, 16), (ROWS, c.pods)),
+            "vector": (data.ArrayLayout(pod_values(c, 16), c.lanes), (ROWS, c.lanes, c.pods)),
+            "probability": (pod_values(c, 17), (ROWS, c.pods)),
+        }
+        self.values, self.bits = {}, {}
+        for name, (layout, shape) in shapes.items():
+            high = 1 << 15
+            values = rng.integers(0, 2 * high, shape) if name == "probability" else rng.integers(-high, high, shape)
+            self.values[name] = values.tolist()
+            self.bits[name] = [pack(layout, row) for row in self.values[name]]
+        self._address = 0
+        self._asked: deque[int] = deque()
+        self._offset = dict(array_beat(c))["address"].offset
+        bench.add(self)
+
+    def drive(self) -> None:
+        for name in ("normed", "gather", "vector"):
+            getattr(self.dut, name).value = self.bits[name][self._address]
+        late = self._asked.popleft() if len(self._asked) == Osu.PROBABILITY_LATENCY else 0
+        self.dut.probability.value = self.bits["probability"][late]
+
+    def sample(self) -> None:
+        self._address = int(self.dut.address.value) % ROWS
+        self._asked.append((int(self.dut.i__payload.value) >> self._offset) % ROWS)
+
+    def clear(self) -> None:
+        self._asked.clear()
+
+
+class Fixture:
+    """the unit between issue, memories and the array"""
+
+    def __init__(self, dut: Any) -> None:
+        self.c = c = Config.from_dict(parameters()["config"])
+        self.bench = Bench(dut, limit=10_000)
+        self.rng: np.random.Generator = self.bench.rng
+        self.i = StreamDriver(self.bench, dut, "i", array_beat(c))
+        self.memories = Memories(self.bench, dut, c)
+        self.o = StreamMonitor(self.bench, dut, "o", pods_beat(c))
+
+    def beat(self) -> dict[str, int]:
+        """any beat"""
+        flags = {name: int(self.rng.integers(2)) for name in ("unsigned", "high", "first", "last", "tag")}
+        return {"beat": int.from_bytes(self.rng.bytes(self.c.lanes), "little"), "operand": int(self.rng.integers(4)),
+                "address": int(self.rng.integers(1 << 16)), "shift": int(self.rng.integers(32)), **flags}
+
+    async def run(self, count: int, pause: float) -> None:
+        """`count` beats; what comes carries their operands"""
+        before = len(self.o.values)
+        beats = [self.beat() for _ in range(count)]
+        await self.i.send(beats, pause)
+        found = (await self.o.received(before + count, within=20))[before:]
+        for sent, came in zip(beats, found, strict=True):
+            operand, row = Operand(sent["operand"]), sent["address"] % ROWS
+            for name in ("beat", "unsigned", "high", "first", "last", "shift", "tag"):
+                self.bench.check(came[name], sent[name], name)
+            self.bench.check(came["tcu"], int(operand == Operand.VECTOR), "row product")
+            actual = came["operand_vector" if operand == Operand.VECTOR else "operand_broadcast"]
+            self.bench.check(actual, self.memories.values[operand.name.lower()][row], operand.name)
+        latency = {out - into for into, out in zip(self.i.cycles, self.o.cycles, strict=True)}
+        self.bench.check(latency, {OperandFetch(self.c).latency}, "latency")
+
+
+@cocotb.test()
+async def random_beats(dut: Any) -> None:
+    f = Fixture(dut)
+    await f.bench.reset()
+    for pause in (0.5, 0.1, 0.9):
+        await f.run(80, pause)
+
+
+@cocotb.test()
+async def full_rate(dut: Any) -> None:
+    f = Fixture(dut)
+    await f.bench.reset()
+    await f.run(150, 0.0)
+    f.bench.check(f.o.cycles[-1] - f.o.cycles[0], 149, "cycles of 150 beats")
+
+
+@cocotb.test()
+async def reset_in_mid_stream(dut: Any) -> None:
+    f = Fixture(dut)
+    for _ in range(3):
+        await f.bench.reset()
+        f.i.queue([f.beat() for _ in range(30)])
+        await f.bench.cycle(int(f.rng.integers(2, 20)))
+        await f.bench.reset()
+        await f.bench.cycle(12)
+        f.bench.check(len(f.o.values), 0, "beats from before the reset")
+        await f.run(20, 0.2)

@@ -1,0 +1,22 @@
+"""Bugs that `tb/hdl/control/test_address.py` must notice."""
+
+from __future__ import annotations
+
+from lpu.tb.mutations import Mutation
+
+_FILE = "hdl/control/address.py"
+_ONE, _TINY = (f"tb/hdl/control/test_address.py::test_address[{case}]" for case in ("one", "tiny"))
+
+MUTATIONS = [
+    Mutation(file=_FILE, find="with m.If(fences != 0):", replace="with m.If(1):",
+             test=_ONE, what="reads overtake a fence"),
+    Mutation(file=_FILE, find="Mux(gemv.bias, 8, 4)", replace="4",
+             test=_ONE, what="bias beats are not read"),
+    Mutation(file=_FILE, find="m.d.sync += record_offset.eq(record_offset + 4 * lanes)", replace="pass",
+             test=_ONE, what="all tiles of values get the first one's records"),
+    Mutation(file=_FILE, find="(item.keys << kv_shift) * Mux(item.value, 1, attention.head_tiles)",
+             replace="(c.numerics.block << kv_shift) * Mux(item.value, 1, attention.head_tiles)",
+             test=_TINY, what="the last block of keys is read as if it were full"),
+    Mutation(file=_FILE, find="with m.If(row >= embed.rows):", replace="with m.If(row > embed.rows):",
+             test=_TINY, what="the row behind a shard is read as well"),
+]

@@ -1,0 +1,20 @@
+"""Bugs that `tb/hdl/control/test_fetch.py` must notice."""
+
+from __future__ import annotations
+
+from lpu.tb.mutations import Mutation
+
+_FILE = "hdl/control/fetch.py"
+_TINY, _WIDE = (f"tb/hdl/control/test_fetch.py::test_fetch[{case}]" for case in ("tiny", "wide"))
+
+MUTATIONS = [
+    Mutation(file=_FILE, find=" | (header.fingerprint != Const(c.fingerprint, 32))", replace="",
+             test=_TINY, what="a program for another machine is executed"),
+    Mutation(file=_FILE, find="((op[0:8] == Opcode.HALT) != (self.index + 1 == ops))",
+             replace="((op[0:8] == Opcode.HALT) & (self.index + 1 != ops))",
+             test=_TINY, what="a program without HALT runs on into what lies behind it"),
+    Mutation(file=_FILE, find="(gemv.length != 0) & ", replace="",
+             test=_TINY, what="a GEMV without inputs is let through"),
+    Mutation(file=_FILE, find="self.i_beat.ready.eq(part == ops_per_beat - 1)", replace="self.i_beat.ready.eq(1)",
+             test=_WIDE, what="the second op of a beat is lost"),
+]

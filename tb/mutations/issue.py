@@ -1,0 +1,23 @@
+"""Bugs that `tb/hdl/control/test_issue.py` must notice."""
+
+from __future__ import annotations
+
+from lpu.tb.mutations import Mutation
+
+_FILE = "hdl/control/issue.py"
+_TEST = "tb/hdl/control/test_issue.py::test_issue[one]"
+
+MUTATIONS = [
+    Mutation(file=_FILE, find="rows != Pods.ROW_FIFO, tiles", replace="1, tiles",
+             test=_TEST, what="rows without room for them"),
+    Mutation(file=_FILE, find="arrivals >= used", replace="arrivals != 0",
+             test=_TEST, what="WAIT ends with its first word"),
+    Mutation(file=_FILE, find="with m.Elif((blocks != 0) & go):", replace="with m.Elif(go):",
+             test=_TEST, what="values before the softmax knows the block's maximum"),
+    Mutation(file=_FILE, find="m.d.sync += sent.eq(taken & ~taken.all().replicate(len(units)))", replace="pass",
+             test=_TEST, what="a unit gets its op twice while another one is busy"),
+    Mutation(file=_FILE, find="self_key.repeat.eq(plane)", replace="self_key.repeat.eq(0)",
+             test=_TEST, what="probabilities enter the total once a plane"),
+    Mutation(file=_FILE, find="beat_valid.eq(self.i_beat.valid & go)", replace="beat_valid.eq(self.i_beat.valid)",
+             test=_TEST, what="beats are consumed after stop"),
+]

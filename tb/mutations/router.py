@@ -1,0 +1,17 @@
+"""Bugs that `tb/hdl/engine/test_router.py` must notice."""
+
+from __future__ import annotations
+
+from lpu.tb.mutations import Mutation
+
+_FILE = "hdl/engine/router.py"
+_TEST = "tb/hdl/engine/test_router.py::test_router[tiny]"
+
+MUTATIONS = [
+    Mutation(file=_FILE, find="saturate(old.as_signed() + value, bits)",
+             replace="(old.as_signed() + value)[:bits].as_signed()", test=_TEST, what="the residual wraps"),
+    Mutation(file=_FILE, find="Mux(fresh, self.residual[p], kept[p])", replace="self.residual[p]",
+             test=_TEST, what="an element that waits is added to another element's residual"),
+    Mutation(file=_FILE, find="self.i.valid & ~tag.drop", replace="self.i.valid",
+             test=_TEST, what="padding reaches its destination"),
+]
