@@ -16,7 +16,7 @@ MUTATIONS = [
              test=_KV260, what="the window reaches one beat too far"),
     Mutation(file=_READER, find="room.eq(Mux(take, after, room + left_before))",
              replace="room.eq(Mux(take, after - left_before, room + left_before))",
-             test=_KV260, what="room is lost when a beat leaves while a burst is taken"),
+             test=_NARROW, what="room is lost when a beat leaves while a burst is taken"),
     Mutation(file=_READER, find="cutter.o.valid & ~after[-1], take", replace="cutter.o.valid, take",
              test=_NARROW, what="bursts are asked for without room for their beats"),
     Mutation(file=_READER, find="(outstanding != c.memory.max_outstanding)", replace="1",

@@ -10,7 +10,7 @@ import pytest
 from lpu.hdl.common.payloads import read_request
 from lpu.hdl.config import Config, Memory, preset
 from lpu.hdl.isa import Fault
-from lpu.hdl.memory.reader import PROGRAM_BURST, Reader
+from lpu.hdl.memory.reader import PROGRAM_BURST, PROGRAM_FIFO, Reader
 from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, parameters, run_bench
 from lpu.tb.hdl.memory.axi_memory import DECERR, EXOKAY, OKAY, SLVERR, Behaviour, ReadMemory, content
 
@@ -169,6 +169,26 @@ async def clients_do_not_block_each_other(dut: Any) -> None:
         await rig.outputs[free].drained(within=3000)
         rig.outputs[blocked].pause = 0.0
         await rig.outputs[blocked].drained(within=6000)
+
+
+@cocotb.test()
+async def room_is_used_and_never_lost(dut: Any) -> None:
+    rig = Rig(dut)
+    await rig.reset()
+    for name, depth in (("data", rig.config.memory.fifo_beats), ("program", PROGRAM_FIFO)):
+        output = rig.outputs[name]
+        for pause in (0.0, 0.2):  # beats leave while bursts are taken
+            output.pause = pause
+            rig.expect(name, [{"offset": 4096 * n, "beats": 1 + n % 3} for n in range(60)])
+            await output.drained(within=1000)
+        output.pause = 1.0
+        before = sum(burst.beats for burst in rig.memory.bursts)
+        rig.expect(name, [{"offset": 0, "beats": 1}] * (depth + 5))
+        await rig.bench.cycle(20)
+        await rig.quiet(within=2 * depth + 100)
+        rig.bench.check(sum(burst.beats for burst in rig.memory.bursts) - before, depth, "beats asked for")
+        output.pause = 0.0
+        await output.drained(within=2 * depth + 100)
 
 
 @cocotb.test()
