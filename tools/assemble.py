@@ -29,6 +29,8 @@ HEADROOM = 1.25
 RESIDUAL_HEADROOM = 2.0
 _FLAT = {"gelu_tanh": 5.0, "gelu": 5.0, "silu": 14.0, "relu": 0.0}
 """how far below zero an activation function is not yet zero"""
+Scale = F64 | np.float64 | float
+"""one number, or one an element"""
 LINEARS = ("query", "key", "value", "projection", "up", "down")
 
 
@@ -47,8 +49,8 @@ class Assembled:
     """A fixed-point model and what its integers mean."""
 
     model: QuantisedModel
-    units: dict[str, F64]
-    """real value of 1 for every node of `sim.golden.model`, a scalar or one an element"""
+    units: dict[str, Scale]
+    """real value of 1 for every node of `sim.golden.model`"""
 
 
 class Assembler:
@@ -57,7 +59,7 @@ class Assembler:
     def __init__(self, model: FloatModel, ranges: Ranges, numerics: Numerics) -> None:
         self.model, self.ranges, self.numerics = model, ranges, numerics
         self.widths = Widths([])
-        self.units: dict[str, F64] = {}
+        self.units: dict[str, Scale] = {}
         self.residual_frac = self._residual_frac()
         self._linears: dict[tuple[str, int, int], Linear] = {}
         self._steps: dict[str, F64] = {}
@@ -70,8 +72,8 @@ class Assembler:
         layers = [self._layer(i, layer) for i, layer in enumerate(f.layers)]
         final, _ = self._norm("final_norm", f.final_norm)
         embedding, head, logit_frac = self._tables
-        self.units["logits"] = np.float64(2.0**-logit_frac)
-        self.units["residual"] = np.float64(2.0**-self.residual_frac)
+        self.units["logits"] = 2.0**-logit_frac
+        self.units["residual"] = 2.0**-self.residual_frac
         quantised = QuantisedModel(
             name=f.name, centred=f.final_norm.beta is not None, gated=f.layers[0].gate is not None, hidden=f.hidden,
             heads=f.heads, kv_heads=f.kv_heads, head_dim=f.head_dim, ffn=f.ffn, vocab=f.vocab, context=f.context,
@@ -85,13 +87,13 @@ class Assembler:
         logit_frac = fraction_bits(2 * r.peak("logits"), 32, 20)
         shift = logit_frac - self._norm_frac("final_norm", f.final_norm)
         tied = f.head is None
-        embedding = vocabulary(f.embedding, power=np.ones(f.hidden), moments=None,
+        embedding = vocabulary(f.embedding.astype(np.float64), power=np.ones(f.hidden), moments=None,
                                unit=2.0 ** (shift if tied else self.residual_frac),
                                embed_shift=shift - self.residual_frac if tied else 0, what="the vocabulary table")
         if f.head is None:
             return embedding, None, logit_frac
-        head = vocabulary(f.head, power=r.power("final_norm"), moments=r.moments["final_norm"], unit=2.0**shift,
-                          embed_shift=0, what="the LM head")
+        head = vocabulary(f.head.astype(np.float64), power=r.power("final_norm"), moments=r.moments["final_norm"],
+                          unit=2.0**shift, embed_shift=0, what="the LM head")
         return embedding, head, logit_frac
 
     def _residual_frac(self) -> int:
@@ -124,12 +126,12 @@ class Assembler:
     def _norm(self, node: str, layer: FloatNorm) -> tuple[Norm, F64]:
         """the norm, and the moments of its output integers"""
         frac = self._norm_frac(node, layer)
-        self.units[node] = np.float64(2.0**-frac)
+        self.units[node] = 2.0**-frac
         return (norm(layer, np.ones(self.model.hidden), frac=frac, residual_frac=self.residual_frac),
                 self.ranges.moments[node] * 4.0**frac)
 
-    def _linear(self, name: str, layer: FloatLinear, unit_in: F64, out: F64, moments: F64) -> Linear:
-        """`out`: output integers per real, a scalar or one a row; `unit_in`: real per input integer, likewise"""
+    def _linear(self, name: str, layer: FloatLinear, unit_in: Scale, out: Scale, moments: F64) -> Linear:
+        """`unit_in`: real per input integer; `out`: output integers per real, one number or one a row"""
         _, index, _ = name.split(".")
         key = name, self.widths.weights.get(name, 1), self.widths.kv[int(index)]
         if key not in self._linears:
@@ -157,9 +159,9 @@ class Assembler:
 
         heads = np.repeat(value_step.reshape(f.kv_heads, -1), group, axis=0).reshape(-1)
         gathered = 2.0 ** -fraction_bits(HEADROOM * r.peak(at + "attention"), 16)
-        self.units[at + "attention"] = np.float64(gathered)
+        self.units[at + "attention"] = gathered
         output_m, output_s = records(heads * 2.0**-OUT_FRAC / gathered, at + "attention")
-        residual = np.float64(2.0**self.residual_frac)
+        residual = 2.0**self.residual_frac
         self.units[at + "projection"] = self.units[at + "down"] = 1 / residual
         projection = self._linear(at + "projection", layer.projection, gathered, residual,
                                   r.moments[at + "attention"] / gathered**2)
@@ -202,22 +204,23 @@ class Assembler:
         unit, inner = self.units[at + "ffn_norm"], at + ("up" if layer.gate is None else "gate")
         reach = max(r.high[inner], min(-r.low[inner], _FLAT[f.activation]))
         in_frac = fraction_bits(HEADROOM * reach, 16, 15)
-        self.units[inner] = np.float64(2.0**-in_frac)
+        self.units[inner] = 2.0**-in_frac
         hidden_frac = fraction_bits(HEADROOM * r.peak(at + "hidden"), 16)
+        out: Scale = 2.0**in_frac
         if layer.gate is None:
-            out_frac, gate_shift, out, merged = hidden_frac, 0, np.float64(2.0**in_frac), layer.up
+            out_frac, gate_shift, merged = hidden_frac, 0, layer.up
         else:
             out_frac = fraction_bits(HEADROOM * r.peak(at + "activation"), 16)
             up_frac = fraction_bits(HEADROOM * r.peak(at + "up"), 16)
             hidden_frac = min(hidden_frac, out_frac + up_frac)
             gate_shift = out_frac + up_frac - hidden_frac
-            self.units[at + "up"] = np.float64(2.0**-up_frac)
+            self.units[at + "up"] = 2.0**-up_frac
             out = np.tile([2.0**in_frac, 2.0**up_frac], f.ffn)
             merged = _interleave(layer.gate, layer.up)
             if gate_shift > 31:
                 raise CalibrationError(f"{at}gate and {at}up would need a shift of {gate_shift}, above 31; "
                                        "the model's feed-forward layer is out of proportion")
-        self.units[at + "hidden"] = np.float64(2.0**-hidden_frac)
+        self.units[at + "hidden"] = 2.0**-hidden_frac
         table = activation_table(lambda x: activate(f.activation, x), self.numerics.table_bits, in_frac, out_frac)
         base, step = (x.astype(np.int16) for x in table)
         return self._linear(at + "up", merged, unit, out, seen), (base, step), gate_shift

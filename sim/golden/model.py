@@ -83,7 +83,7 @@ class GoldenSession:
         tell("residual", residual)
         for i, layer in enumerate(q.layers):
             at = f"layer.{i}."
-            gathered = self._attention(i, layer, residual, position, base, visible, lambda s, v, at=at: tell(at + s, v))
+            gathered = self._attention(i, layer, residual, position, base, visible, tell)
             delta = _linear(layer.projection, gathered, bits)
             tell(at + "projection", delta)
             residual = add_residual(residual, delta, bits)
@@ -119,18 +119,18 @@ class GoldenSession:
     def _attention(self, index: int, layer: Layer, residual: Int, position: Int, base: int, visible: IntArray,
                    tell: Observer) -> Int:
         """Residual → gathered heads `[M, heads·head_dim]`; writes rows base … base+M−1 of the cache."""
-        q, n, count = self.model, self.model.numerics, len(position)
+        q, n, count, at = self.model, self.model.numerics, len(position), f"layer.{index}."
         x = self._norm(layer.attention_norm, residual)
-        tell("attention_norm", x)
+        tell(at + "attention_norm", x)
         query, key, value = (_linear(w, x, 16).reshape(count, -1, q.head_dim)
                              for w in (layer.query, layer.key, layer.value))
         if q.rope is not None:
             cos, sin = (t[position][:, None] for t in q.rope)
             query, key = rope(query, cos, sin), rope(key, cos, sin)
         key, value = to_cache(key, layer.kv_planes), to_cache(value, layer.kv_planes)
-        tell("query", query.reshape(count, -1))
-        tell("key", key.reshape(count, -1))
-        tell("value", value.reshape(count, -1))
+        tell(at + "query", query.reshape(count, -1))
+        tell(at + "key", key.reshape(count, -1))
+        tell(at + "value", value.reshape(count, -1))
         end = base + count
         self._keys[index, :, base:end] = key.transpose(1, 0, 2)
         self._values[index, :, base:end] = value.transpose(1, 0, 2)
@@ -145,7 +145,7 @@ class GoldenSession:
             heads.append(mixed.reshape(group, count, q.head_dim).transpose(1, 0, 2))
         mixed = np.concatenate(heads, axis=1).reshape(count, -1)
         gathered = requantise(mixed, 0, layer.output_m, layer.output_s, 16)
-        tell("attention", gathered)
+        tell(at + "attention", gathered)
         return gathered
 
 
