@@ -63,7 +63,7 @@ class _Harness:
             acc >>= int(rng.integers(32))
             bias = 0
         mul = int(rng.choice([0, 1 << 15, 65535, int(rng.integers(1 << 16))]))
-        s = int(rng.choice([0, 1, 15, 16, 31, 32, 48, 49, 59, 60, 61, 63, int(rng.integers(64))]))
+        s = int(rng.choice([0, 1, 15, 16, 31, 32, 48, 49, 59, 60, 61, 63, 64, 79, 255, int(rng.integers(64))]))
         return self.item(acc, bias, mul, s, int(rng.integers(4)))
 
     async def run(self, items: list[tuple[dict[str, Any], dict[str, Any]]], pause: float) -> None:
