@@ -46,7 +46,8 @@ def calibrate(model: FloatModel, text: str | Sequence[int] | Tokens | None, nume
     """
     tell: Progress = progress or (lambda stage, share: None)
     windows = _windows(model, _tokens(model, text, tell))
-    ranges = observe(model, windows, tell)
+    with np.errstate(over="ignore", invalid="ignore"):
+        ranges = observe(model, windows, tell)
     for node in ranges.low:
         if not np.isfinite(ranges.low[node] + ranges.high[node]):
             raise CalibrationError(f"node {node} of {model.name} overflows in floating point: the weights are damaged")

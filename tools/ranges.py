@@ -45,8 +45,8 @@ class Ranges:
 
     def see(self, node: str, value: NDArray[np.float32]) -> None:
         """Take in one observation of `sim.reference.forward`."""
-        self.low[node] = min(self.low.get(node, np.inf), float(value.min()))
-        self.high[node] = max(self.high.get(node, -np.inf), float(value.max()))
+        self.low[node] = float(np.minimum(self.low.get(node, np.inf), value.min()))  # NaN stays NaN
+        self.high[node] = float(np.maximum(self.high.get(node, -np.inf), value.max()))
         kind = node.rsplit(".", 1)[-1]
         if kind in ("scores", "logits"):
             return
