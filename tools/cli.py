@@ -17,7 +17,7 @@ from rich.console import Console
 from ..hdl.config import PRESETS, Config, ConfigError, preset
 from . import report
 from .errors import ModelError, ToolError, UserError
-from .library import Kv, Opened, calibrated, open_model, prepare
+from .library import Opened, Width, calibrated, open_model, prepare
 
 app = typer.Typer(
     name="lpu",
@@ -39,17 +39,17 @@ class Engine(StrEnum):
     float = "float"
 
 
-class KvWidth(StrEnum):
-    """bits of a cached key or value"""
+class Bits(StrEnum):
+    """bits of a weight, or of a cached key or value"""
 
     auto = "auto"
     int8 = "8"
     int16 = "16"
 
     @property
-    def value_for_calibration(self) -> Kv:
+    def width(self) -> Width:
         """as `calibrate` takes it"""
-        return "auto" if self is KvWidth.auto else cast(Kv, int(self.value))
+        return "auto" if self is Bits.auto else cast(Width, int(self.value))
 
 
 Model = Annotated[
@@ -93,7 +93,10 @@ Calibration = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Text (.txt, .jsonl) to calibrate on; without it the model writes one itself."),
 ]
-KvOption = Annotated[KvWidth, typer.Option("--kv", help="Bits of the KV cache; auto lets calibration choose.")]
+KvOption = Annotated[Bits, typer.Option("--kv", help="Bits of the KV cache; auto lets calibration choose.")]
+WeightsOption = Annotated[
+    Bits, typer.Option("--weights", help="Bits of the weights; auto lets calibration choose for each matrix.")
+]
 Context = Annotated[int | None, typer.Option(metavar="N", help="Keep only the first N positions of the model.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write; a folder of other files is refused.")]
@@ -157,7 +160,8 @@ def run(
     seed: Annotated[int, typer.Option(metavar="S", help="Of the choice of tokens and of the random stalls.")] = 0,
     ignore_eos: Annotated[bool, typer.Option("--ignore-eos", help="Go on after the model ends its text.")] = False,
     calibration: Calibration = None,
-    kv: KvOption = KvWidth.auto,
+    kv: KvOption = Bits.auto,
+    weights: WeightsOption = Bits.auto,
     context: Context = None,
     preset: Preset = None,
     config: ConfigFile = None,
@@ -226,7 +230,8 @@ def run(
                 opened,
                 chosen,
                 calibration=calibration,
-                kv=kv.value_for_calibration,
+                kv=kv.width,
+                weights=weights.width,
                 context=positions,
                 progress=progress,
             )
@@ -336,8 +341,9 @@ def evaluate_command(
     window: Annotated[int | None, typer.Option(metavar="N", help="Tokens seen at once, default the context.")] = None,
     calibration: Calibration = None,
     kv: Annotated[
-        KvWidth | None, typer.Option("--kv", help="Only this width of the KV cache instead of a row for each.")
+        Bits | None, typer.Option("--kv", help="Only this width of the KV cache instead of a row for each.")
     ] = None,
+    weights: WeightsOption = Bits.auto,
     settings: Settings = None,
     as_json: Json = False,
 ) -> int:
@@ -359,13 +365,13 @@ def evaluate_command(
     ids = encode(source, read_documents(text), tokens)
     rows: list[dict[str, Any]] = []
     with report.progress() as progress:
-        for width in [kv] if kv is not None else list(KvWidth):
+        for width in [kv] if kv is not None else list(Bits):
 
-            def tell(what: str, share: float, width: KvWidth = width) -> None:
+            def tell(what: str, share: float, width: Bits = width) -> None:
                 progress(f"{what}, KV {width.value}", share)
 
             made = calibrated(
-                source, numerics, calibration=calibration, kv=width.value_for_calibration, progress=tell
+                source, numerics, calibration=calibration, kv=width.width, weights=weights.width, progress=tell
             ).model
             found = evaluate(source, made, ids, window, progress=tell)
             bits = sorted({8 * layer.kv_planes for layer in made.layers})
@@ -417,7 +423,8 @@ def import_command(
     model: RequiredModel,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the fixed-point model.")] = None,
     calibration: Calibration = None,
-    kv: KvOption = KvWidth.auto,
+    kv: KvOption = Bits.auto,
+    weights: WeightsOption = Bits.auto,
     settings: Settings = None,
     as_json: Json = False,
 ) -> int:
@@ -436,7 +443,9 @@ def import_command(
     source = opened.require_source("lpu import")
     numerics = machine(None, None, None, None, None, settings).numerics
     with report.progress() as progress:
-        bundle = calibrated(source, numerics, calibration=calibration, kv=kv.value_for_calibration, progress=progress)
+        bundle = calibrated(
+            source, numerics, calibration=calibration, kv=kv.width, weights=weights.width, progress=progress
+        )
     if out is not None:
         bundle.save(out)
     shape = bundle.manifest()["model"]
@@ -474,7 +483,8 @@ def compile_command(
     pods: Pods = None,
     settings: Settings = None,
     calibration: Calibration = None,
-    kv: KvOption = KvWidth.auto,
+    kv: KvOption = Bits.auto,
+    weights: WeightsOption = Bits.auto,
     context: Context = None,
     as_json: Json = False,
 ) -> int:
@@ -497,7 +507,13 @@ def compile_command(
     positions = _positions(opened, context)
     with report.progress() as progress:
         bundle = prepare(
-            opened, chosen, calibration=calibration, kv=kv.value_for_calibration, context=positions, progress=progress
+            opened,
+            chosen,
+            calibration=calibration,
+            kv=kv.width,
+            weights=weights.width,
+            context=positions,
+            progress=progress,
         )
         image = compile_model(bundle.model, chosen, context=positions)
         image.save(out, bundle)

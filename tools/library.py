@@ -26,7 +26,7 @@ from .limits import check_shape
 from .model import FloatModel
 from .texts import encode, read_documents
 
-Kv = Literal["auto", 8, 16]
+Width = Literal["auto", 8, 16]
 Progress = Callable[[str, float], None]
 _PACKAGES = Path(__file__).resolve().parent.parent
 DEFAULT_MODEL = _PACKAGES / "models" / "tinytales"
@@ -96,7 +96,8 @@ def prepare(
     config: Config,
     *,
     calibration: Path | None = None,
-    kv: Kv = "auto",
+    kv: Width = "auto",
+    weights: Width = "auto",
     context: int | None = None,
     progress: Progress | None = None,
 ) -> Bundle:
@@ -106,13 +107,13 @@ def prepare(
     """
     check_shape(opened.shape, context or opened.shape.context, config)
     if opened.bundle is not None:
-        if calibration is not None or kv != "auto":
+        if calibration is not None or (kv, weights) != ("auto", "auto"):
             raise ModelError(
-                f"{opened.path} is calibrated already: --calibration and --kv need the checkpoint it was made from"
+                f"{opened.path} is calibrated already: --calibration, --kv, --weights need the checkpoint of it"
             )
         return opened.bundle
     source = opened.require_source("calibration")
-    return calibrated(source, config.numerics, calibration=calibration, kv=kv, progress=progress)
+    return calibrated(source, config.numerics, calibration=calibration, kv=kv, weights=weights, progress=progress)
 
 
 def calibrated(
@@ -120,24 +121,25 @@ def calibrated(
     numerics: Numerics,
     *,
     calibration: Path | None = None,
-    kv: Kv = "auto",
+    kv: Width = "auto",
+    weights: Width = "auto",
     progress: Progress | None = None,
 ) -> Bundle:
     """The float model in fixed point, from the cache if the same weights, text and code were calibrated before."""
     tokens = None if calibration is None else encode(source, read_documents(calibration))
-    place = cache_folder("calibrated") / _key(source, numerics, tokens, kv)
+    place = cache_folder("calibrated") / _key(source, numerics, tokens, kv, weights)
     with contextlib.suppress(UserError):  # missing, or damaged: made again
         return Bundle.of(Bundle.load(place).model, source)
-    made = Bundle.of(calibrate(source, tokens, numerics, kv=kv, progress=progress), source)
+    made = Bundle.of(calibrate(source, tokens, numerics, kv=kv, weights=weights, progress=progress), source)
     with contextlib.suppress(ToolError):  # a cache that cannot be written only costs time
         made.save(place)
     return made
 
 
-def _key(source: FloatModel, numerics: Numerics, tokens: np.ndarray | None, kv: Kv) -> str:
+def _key(source: FloatModel, numerics: Numerics, tokens: np.ndarray | None, kv: Width, weights: Width) -> str:
     """hash of all that a calibrated model depends on"""
     digest = hashlib.sha256()
-    settings = [dataclasses.asdict(numerics), kv]
+    settings = [dataclasses.asdict(numerics), kv, weights]
     digest.update(json.dumps(settings, sort_keys=True).encode())
     if tokens is not None:
         digest.update(tokens.astype("<i8").tobytes())

@@ -26,7 +26,13 @@ calls: list[str] = []
 
 
 def quick(
-    source: FloatModel, tokens: Any, numerics: Numerics, *, kv: Any = "auto", progress: Any = None
+    source: FloatModel,
+    tokens: Any,
+    numerics: Numerics,
+    *,
+    kv: Any = "auto",
+    weights: Any = "auto",
+    progress: Any = None,
 ) -> QuantisedModel:
     calls.append(f"kv {kv}")
     progress("calibrating", 0.5)
