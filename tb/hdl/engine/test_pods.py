@@ -18,7 +18,7 @@ _LIMITS = {"max_hidden": 64, "max_ffn": 64, "max_context": 64, "max_head_dim": 6
 CONFIGS = {
     "smallest": Config.from_dict({"lanes": 8, "pods": 1, "limits": _LIMITS}),
     "square": Config.from_dict({"lanes": 16, "pods": 4, "limits": _LIMITS}),
-    "wide": Config.from_dict({"lanes": 64, "pods": 2, "limits": _LIMITS}),
+    "wide": Config.from_dict({"lanes": 64, "pods": 1, "limits": _LIMITS}),
 }
 Draw = Callable[[int, int, Any], Any]
 
