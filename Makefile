@@ -2,6 +2,7 @@
 # make test    everything: linter, types, tests
 # make quick   the same without what takes long
 # make lint    linter and types alone
+# make mutations  every seeded bug; `make test` shows one for each unit
 # Python 3.11 or later, g++, make and perl are enough: all else is installed into .venv at its pinned version.
 
 PYTHON ?= python3
@@ -9,17 +10,20 @@ JOBS ?= 2
 BIN := .venv/bin
 TYPED := hdl sim tools
 
-.PHONY: demo test quick lint clean
+.PHONY: demo test quick mutations lint clean
 .DELETE_ON_ERROR:
 
 demo: .venv/run.done
 	$(BIN)/lpu run --prompt "Once upon a time" --tokens 32 --check
 
 test: lint
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) -m "not exhaustive"
 
 quick: lint
-	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
+	$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not exhaustive"
+
+mutations: lint
+	$(BIN)/python -m pytest -n $(JOBS) -m exhaustive
 
 lint: .venv/test.done $(TYPED:%=build/mypy/lpu/%)
 	$(BIN)/ruff check

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Module, ResetInserter, ResetSignal, Signal
+from amaranth.hdl import Array, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
@@ -57,7 +57,7 @@ class Lpu(wiring.Component):
 
         counter_values = []
         for e in range(c.engines):
-            engine = instantiate(m, engine_signature(c), ENGINE_MODULE, f"engine{e:02d}", ResetSignal() | engine_reset)
+            engine = instantiate(m, engine_signature(c), ENGINE_MODULE, f"engine{e:02d}", engine_reset)
             connect_flat(m, self, f"m_axi{e:02d}", engine.axi)
             m.d.comb += [
                 engine.context.eq(context), engine.start.eq(start), engine.stop.eq(stop), engine.window.eq(window[e]),

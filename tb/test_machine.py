@@ -1,4 +1,5 @@
-"""Whole machines: random models of awkward shapes on the RTL, word for word against the interpreter of their programs."""
+"""Whole machines: random models of awkward shapes on the RTL, word for word against the interpreter of their
+programs."""
 
 from __future__ import annotations
 

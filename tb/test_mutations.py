@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lpu.tb import mutations
@@ -19,10 +20,22 @@ _PACKAGES = ("hdl", "sim", "tb", "tools", "boards")
 _TIMEOUT = 600
 
 
-def _all() -> list[Mutation]:
+def _by_unit() -> list[list[Mutation]]:
     names = sorted(info.name for info in pkgutil.iter_modules(mutations.__path__))
-    modules = [importlib.import_module(f"{mutations.__name__}.{name}") for name in names]
-    return [entry for module in modules for entry in module.MUTATIONS]
+    return [importlib.import_module(f"{mutations.__name__}.{name}").MUTATIONS for name in names]
+
+
+def _all() -> list[Mutation]:
+    return [entry for unit in _by_unit() for entry in unit]
+
+
+def _cases() -> list[Any]:
+    """the first bug of each unit always, the others with `make mutations`"""
+    return [
+        pytest.param(entry, id=f"{Path(entry.file).stem}: {entry.what}", marks=[pytest.mark.exhaustive] if i else [])
+        for unit in _by_unit()
+        for i, entry in enumerate(unit)
+    ]
 
 
 def _copy(target: Path) -> Path:
@@ -41,7 +54,7 @@ def _copy(target: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mutation", _all(), ids=lambda m: f"{Path(m.file).stem}: {m.what}")
+@pytest.mark.parametrize("mutation", _cases())
 def test_bench_notices(mutation: Mutation, tmp_path: Path) -> None:
     copy = _copy(tmp_path)
     source = copy / mutation.file
