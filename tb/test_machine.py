@@ -20,7 +20,9 @@ pytestmark = pytest.mark.slow
 SHAPES = {(1, 8, 1), (2, 8, 2), (4, 8, 4), (1, 16, 4), (2, 16, 1), (3, 16, 2)}
 """engines, lanes, pods; each pair of values of two of them somewhere, and a number of engines that divides nothing"""
 LLAMA: dict[str, Any] = {"gated": True, "kv_heads": 5}
-GROUPED: dict[str, Any] = {"gated": True, "heads": 6, "kv_heads": 2, "head_dim": 12, "hidden": 72, "vocab": 77, "ffn": 40}
+GROUPED: dict[str, Any] = {
+    "gated": True, "heads": 6, "kv_heads": 2, "head_dim": 12, "hidden": 72, "vocab": 77, "ffn": 40
+}
 GPT2: dict[str, Any] = {"gated": False}
 
 
