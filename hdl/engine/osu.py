@@ -59,8 +59,12 @@ def attention_element(c: Config) -> data.StructLayout:
 
 
 def _item(c: Config) -> data.StructLayout:
-    """what the merge must know of an item: how far the running maximum rose, and its place in the head"""
-    return data.StructLayout({"shift": data.ArrayLayout(range(MAX_SHIFT + 1), c.pods), "first": 1, "last": 1})
+    """what the merge must know of an item: how far the running maximum rose, and whether it ends a head
+
+    A head's first block needs no mark: its maximum rises from NO_MAX by so much that nothing of the head before is
+    left.
+    """
+    return data.StructLayout({"shift": data.ArrayLayout(range(MAX_SHIFT + 1), c.pods), "last": 1})
 
 
 def _inverse(c: Config) -> data.StructLayout:
@@ -186,8 +190,7 @@ class _Scores(wiring.Component):
         for s in range(2):
             with m.If(done & (done_tags.slot == s)):
                 m.d.sync += [
-                    maxima[s].eq(running),
-                    items[s].first.eq(done_tags.first_block), items[s].last.eq(done_tags.last_block),
+                    maxima[s].eq(running), items[s].last.eq(done_tags.last_block),
                 ]
                 for t in range(c.pods):
                     rise = Value.cast(running[t] - before[t])
@@ -287,7 +290,7 @@ class _Totals(wiring.Component):
         shift = Signal(range(MAX_SHIFT + 1))
         fresh = Signal(self._sum_bits)
         m.d.sync += [
-            old.eq(Mux(item.first, 0, totals[pod])), shift.eq(item.shift[pod]), fresh.eq(block_sum[pod]),
+            old.eq(totals[pod]), shift.eq(item.shift[pod]), fresh.eq(block_sum[pod]),
         ]
         tags = Signal(data.StructLayout({"pod": range(max(2, c.pods)), "valid": 1, "last": 1}))
         m.d.comb += [tags.pod.eq(pod), tags.valid.eq(run & (step < c.pods)), tags.last.eq(item.last)]
@@ -388,18 +391,14 @@ class _Merge(wiring.Component):
         ]
         tags_3 = delay(m, tags, 3, name="tags")
         m.d.sync += [write.addr.eq(delay(m, element, 3, name="element")), write.en.eq(tags_3.valid)]
-        first = delay(m, item.first, 1, name="first")
         shift = delay(m, item.shift, 1, name="shift")
         acc = delay(m, self.i_sum.payload.acc, 2, name="acc")
         merged = write.data
         for t in range(c.pods):
             scaled = Signal(signed(33), name=f"scaled_{t}")
             total = Signal(signed(33), name=f"total_{t}")
-            with m.If(first):
-                m.d.sync += scaled.eq(0)
-            with m.Else():
-                m.d.sync += scaled.eq(_doubled_shift(read.data[t], shift[t]))
             m.d.sync += [
+                scaled.eq(_doubled_shift(read.data[t], shift[t])),
                 total.eq((scaled + Cat(Const(1, 1), acc[t]).as_signed()) >> 1),
                 merged[t].eq(saturate(total, 32)),
             ]
