@@ -275,7 +275,11 @@ class Norm(wiring.Component):
             m.d.sync += square.eq(total)
 
         difference, sum_, variance = Signal(w.variance), Signal(w.variance), Signal(w.variance)
-        m.d.sync += [difference.eq(total - square), sum_.eq(difference + op.eps), variance.eq(sum_ | (sum_ == 0))]
+        m.d.sync += [
+            difference.eq(total - square),
+            sum_.eq(difference + op.eps),
+            variance.eq(sum_ | (sum_ == 0)),  # keeps the look-up inside its table; all deviations are 0 then
+        ]
         cycles = 1 + _MULTIPLY_CYCLES + 1 + 3
 
         scale: Value = Const(w.largest_scale, w.scale_bits)
