@@ -1,0 +1,99 @@
+"""Real models, and random ones that `transformers` makes, speak on the RTL exactly as the golden model says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lpu.hdl.config import Config
+from lpu.tb.test_machine import machine
+from lpu.tools.backend import NativeSimulation
+from lpu.tools.calibrate import calibrate
+from lpu.tools.compiler import compile_model
+from lpu.tools.importers import load_model
+from lpu.tools.model import FloatModel
+from lpu.tools.quantised import QuantisedModel
+from lpu.tools.runtime import Checked, DeviceDecoder, generate
+
+pytestmark = pytest.mark.slow
+
+
+def checked(model: QuantisedModel, config: Config) -> Checked:
+    """the model on the RTL, with the golden model beside it"""
+    image = compile_model(model, config)
+    simulation = NativeSimulation(config, [len(c) for c in image.channels], debug=True, quiet=True)
+    return Checked(DeviceDecoder(image, simulation), model)
+
+
+def speak(model: QuantisedModel, config: Config, prompt: list[int], tokens: int) -> list[int]:
+    """generated tokens; every logit of the head's passes is compared"""
+    decoder = checked(model, config)
+    answer = generate(decoder, prompt, tokens)
+    assert decoder.difference is None
+    assert decoder.logits_compared >= tokens * model.vocab
+    return answer.tokens
+
+
+@cache
+def quantised(path: Path) -> tuple[FloatModel, QuantisedModel]:
+    """an imported model, calibrated on a little text of its own"""
+    model = load_model(path)
+    text = "Once upon a time there was a little girl who loved to play in the city park with her big red ball. " * 8
+    return model, calibrate(model, text, machine((1, 8, 1)).numerics, kv=8)
+
+
+MODELS = ("tinytales", "stories260K", "gpt2-8k")
+
+
+@pytest.fixture
+def path(request: pytest.FixtureRequest, tinytales: Path, shared: Callable[[str], Path]) -> Path:
+    """directory of a model by name"""
+    return tinytales if request.param == "tinytales" else shared(f"models/{request.param}")
+
+
+@pytest.mark.parametrize("path", MODELS, indirect=True)
+@pytest.mark.parametrize("length", [1, 7, 100])
+def test_prompts(path: Path, length: int, rng: np.random.Generator) -> None:
+    """the same tokens from one engine and one pod as from four and four"""
+    model, fixed = quantised(path)
+    prompt = rng.integers(3, model.vocab, length).tolist()
+    first = speak(fixed, machine((4, 8, 4)), prompt, 4)
+    if length < 100:
+        assert speak(fixed, machine((1, 8, 1)), prompt, 4) == first
+
+
+def test_published_story(shared: Callable[[str], Path]) -> None:
+    model, fixed = quantised(shared("models/stories260K"))
+    prompt = model.tokenizer.encode("Once upon a time")
+    story = model.tokenizer.decode(prompt + speak(fixed, machine((2, 8, 2)), prompt, 20))
+    assert story.startswith("Once upon a time, there was a little girl named Lily. She loved to play")
+
+
+def test_to_the_end_of_the_context(tinytales: Path) -> None:
+    model, fixed = quantised(tinytales)
+    prompt = model.tokenizer.encode("Once upon a time")
+    assert len(prompt) + len(speak(fixed, machine((4, 8, 4)), prompt, model.context - len(prompt))) == model.context
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_random_models_of_transformers(family: str, tmp_path: Path, rng: np.random.Generator) -> None:
+    """hidden 80, 5 heads, vocabulary 1001, 3 layers, untied head: no change of the RTL"""
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    torch.manual_seed(1)
+    common = {"vocab_size": 1001, "tie_word_embeddings": False, "bos_token_id": 0, "eos_token_id": 0}
+    if family == "gpt2":
+        config = transformers.GPT2Config(n_embd=80, n_head=5, n_layer=3, n_positions=128, **common)
+        net = transformers.GPT2LMHeadModel(config)
+    else:
+        config = transformers.LlamaConfig(hidden_size=80, num_attention_heads=5, num_key_value_heads=5, num_hidden_layers=3,
+                                          intermediate_size=200, max_position_embeddings=128, **common)
+        net = transformers.LlamaForCausalLM(config)
+    net.save_pretrained(tmp_path)
+    model = load_model(tmp_path)
+    fixed = calibrate(model, rng.integers(0, 1001, 128).tolist(), machine((1, 8, 1)).numerics)
+    prompt = rng.integers(0, 1001, 9).tolist()
+    answers = [speak(fixed, machine(shape), prompt, 6) for shape in ((2, 8, 2), (4, 8, 4))]
+    assert answers[0] == answers[1]
