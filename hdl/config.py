@@ -149,6 +149,11 @@ class Config:
         _require(self.limits.max_head_dim % self.lanes == 0 or self.lanes > self.limits.max_head_dim,
                  f"limits.max_head_dim = {self.limits.max_head_dim} must be a multiple of lanes = {self.lanes}: "
                  "heads are padded to whole beats")
+        _require(
+            4 << self.numerics.table_bits >= self.lanes,
+            f"numerics.table_bits = {self.numerics.table_bits} makes a table of {4 << self.numerics.table_bits} bytes, "
+            f"less than a beat of lanes = {self.lanes}: raise numerics.table_bits",
+        )
         blocks = -(-self.limits.max_context // self.numerics.block)
         bits = 16 + 7 + (self.numerics.block - 1).bit_length() - self.numerics.value_shift
         _require(blocks << bits <= 1 << 31,

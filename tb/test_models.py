@@ -88,8 +88,9 @@ def test_random_models_of_transformers(family: str, tmp_path: Path, rng: np.rand
         config = transformers.GPT2Config(n_embd=80, n_head=5, n_layer=3, n_positions=128, **common)
         net = transformers.GPT2LMHeadModel(config)
     else:
-        config = transformers.LlamaConfig(hidden_size=80, num_attention_heads=5, num_key_value_heads=5, num_hidden_layers=3,
-                                          intermediate_size=200, max_position_embeddings=128, **common)
+        config = transformers.LlamaConfig(hidden_size=80, num_attention_heads=5, num_key_value_heads=5,
+                                          num_hidden_layers=3, intermediate_size=200, max_position_embeddings=128,
+                                          **common)
         net = transformers.LlamaForCausalLM(config)
     net.save_pretrained(tmp_path)
     model = load_model(tmp_path)

@@ -1,0 +1,84 @@
+"""The configuration: rules in words, files, presets, and agreement with everything that is derived from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lpu.hdl.config import PRESETS, Config, ConfigError, preset
+
+
+@pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
+def test_presets_survive_their_files(config: Config, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    config.save(path)
+    assert Config.load(path) == config
+    assert preset(config.name) is config
+    assert config.bytes_per_cycle * config.pods == config.multipliers
+    assert all(bits > 0 for bits in config.memory_bits().values())
+
+
+def test_toml(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('name = "mine"\nengines = 3\n[memory]\nfifo_beats = 64\n')
+    config = Config.load(path)
+    assert (config.engines, config.memory.fifo_beats, config.lanes) == (3, 64, Config().lanes)
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"engines": 0}, ["engines = 0", "1 to 64"]),
+    ({"lanes": 12}, ["lanes = 12", "power of two"]),
+    ({"pods": 3}, ["pods = 3", "power of two"]),
+    ({"engines": True}, ["whole number"]),
+    ({"engines": "many"}, ["whole number", "many"]),
+    ({"clock_mhz": "fast"}, ["clock_mhz", "fast"]),
+    ({"lanez": 8}, ["lanez", "did you mean lanes?"]),
+    ({"memory__fifo": 8}, ["memory.fifo", "did you mean memory.fifo_beats?"]),
+    ({"memory__fifo_beats": 32}, ["memory.max_burst = 64", "raise memory.fifo_beats"]),
+    ({"limits__vector_rows": 2}, ["limits.vector_rows = 2", "raise limits.vector_rows to 128"]),
+    ({"limits__max_context": 65536}, ["limits.max_context = 65536", "raise numerics.value_shift"]),
+    ({"numerics__block": 48}, ["numerics.block = 48", "power of two"]),
+    ({"lanes": 128, "numerics__table_bits": 4}, ["numerics.table_bits = 4", "raise numerics.table_bits"]),
+    ({"limits__max_head_dim": 20}, ["limits.max_head_dim = 20", "multiple of lanes"]),
+    ({"numerics": 3}, ["numerics must be a table"]),
+], ids=str)
+def test_rules(changes: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config().replace(**changes)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize(("name", "text", "words"), [
+    ("a.json", "{", ["not valid JSON"]), ("a.json", "[1]", ["table of fields"]), ("a.toml", "x =", ["not valid TOML"]),
+    ("a.json", '{"engins": 2}', ["did you mean engines?"]),
+])
+def test_bad_files(name: str, text: str, words: list[str], tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        Config.load(path)
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read"):
+        Config.load(tmp_path / "none.json")
+
+
+def test_unknown_preset() -> None:
+    with pytest.raises(ConfigError, match=r"did you mean kv260\?"):
+        preset("kv26")
+
+
+def test_fingerprint_tells_machines_apart() -> None:
+    """it covers what an image depends on, and nothing else"""
+    base = Config()
+    same = [base.replace(name="x"), base.replace(clock_mhz=1.0), base.replace(memory__fifo_beats=1024)]
+    other = [base.replace(engines=2), base.replace(lanes=16), base.replace(pods=2), base.replace(numerics__exp_bits=7),
+             base.replace(limits__max_ffn=2048)]
+    assert {c.fingerprint for c in same} == {base.fingerprint}
+    assert len({c.fingerprint for c in [base, *other]}) == 6
