@@ -262,7 +262,7 @@ def _build(cls: type, data: dict[str, Any], path: str) -> Any:
     values: dict[str, Any] = {}
     for key, value in data.items():
         if key not in fields:
-            near = difflib.get_close_matches(key, fields, n=1)
+            near = difflib.get_close_matches(key, fields, n=1, cutoff=0.5)
             hint = f"; did you mean {path}{near[0]}?" if near else f"; known: {', '.join(fields)}"
             raise ConfigError(f"unknown configuration field {path}{key}{hint}")
         factory: Any = fields[key].default_factory

@@ -130,25 +130,27 @@ def _choose(model: FloatModel, assembler: Assembler, trial: list[Tokens], kv: Li
     wide = Widths([2 if kv == "auto" else n for n in least.kv],
                   {n: 2 if weights == "auto" else b for n, b in least.weights.items()})
     candidates: list[int | str] = list(layers) if kv == "auto" else []
-    if weights == "auto":
-        rounded = Widths(wide.kv, least.weights)
-        if divergence(model, assembler.build(rounded).model, trial, exact) <= BUDGET / 2:
-            wide = rounded  # the weights are not what costs
-        else:
-            candidates += linears
     made = assembler.build(wide)
     floor = divergence(model, made.model, trial, exact)
+    if weights == "auto":
+        rounded = Widths(wide.kv, least.weights)
+        cost = divergence(model, assembler.build(rounded).model, trial, exact)
+        if cost <= floor + BUDGET / 2:  # the weights are not what costs
+            wide, floor = rounded, cost
+        else:
+            candidates += linears
+    limit = max(BUDGET, floor + BUDGET / 2)  # a floor above the budget is no reason to spend 16 bits on everything
     costs: dict[int | str, float] = {}
     for k, thing in enumerate(candidates):
         progress(stage, (k + 1) / (len(candidates) + 2))
         costs[thing] = divergence(model, assembler.build(_narrow(wide, [thing])).model, trial, exact) - floor
     chosen: list[int | str] = []
     for thing in sorted(candidates, key=lambda x: costs[x]):
-        if floor + sum(costs[x] for x in [*chosen, thing]) <= BUDGET:
+        if floor + sum(costs[x] for x in [*chosen, thing]) <= limit:
             chosen.append(thing)
     while chosen:
         made = assembler.build(_narrow(wide, chosen))
-        if divergence(model, made.model, trial, exact) <= BUDGET:
+        if divergence(model, made.model, trial, exact) <= limit:
             return made
         chosen.remove(max(chosen, key=lambda x: costs[x]))
     return assembler.build(wide)

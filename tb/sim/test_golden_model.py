@@ -124,6 +124,9 @@ def test_close_to_floating_point(family: Any, kv_heads: int, tied: bool, seed: i
     model = float_model(seed, family, kv_heads=kv_heads, tied=tied)
     tokens = rng.integers(0, model.vocab, 4 * model.context)
     made = calibrate(model, tokens, Numerics(), kv=16, weights=16)
+    table = made.embedding  # the rounding of the vocabulary to INT8 is in both
+    scale = table.m * 2.0 ** -(table.s + float(table.embed_shift) + made.residual_frac)
+    model.embedding = (table.weight * scale[:, None]).astype(np.float32)
     exact = forward(model, tokens[:70])
     fixed = GoldenSession(made).run(tokens[:70]) * 2.0**-made.logit_frac
-    assert np.sqrt(np.mean((fixed - exact) ** 2) / np.mean(exact**2)) < 0.012  # what INT8 rows of the vocabulary leave
+    assert np.sqrt(np.mean((fixed - exact) ** 2) / np.mean(exact**2)) < (0.002 if tied else 0.01)  # an INT8 head
