@@ -7,6 +7,5 @@
 | `tree`        | reductions with explicit width growth, one register a level if wanted   |
 | `pipeline`    | delay lines                                                             |
 | `credit_fifo` | FIFO that makes a free-running pipeline elastic                         |
-| `outlet`      | the same for pipelines in which an element can come to nothing          |
 | `interpolate` | table with linear interpolation                                         |
 """

@@ -13,7 +13,8 @@ class CreditFifo(wiring.Component):
 
     shape: of the payload; depth: places, at least 3.
 
-    `available`: there is a place; from a register. `reserve`: take one, only while `available`.
+    `available`: there is a place; from a register. `reserve`: take one, only while `available`. `refund`: nothing will
+    come of a place that was taken.
     `i`: the pipeline's output, always accepted, no more than was reserved. `o`: in order, payload stable while waiting.
     `idle`: no place is taken. A pipeline of `stages` registers keeps full rate with a depth of `stages + round_trip`.
     Reset empties it.
@@ -31,6 +32,7 @@ class CreditFifo(wiring.Component):
         super().__init__({
             "available": Out(1, init=1),
             "reserve": In(1),
+            "refund": In(1),
             "i": In(stream.Signature(shape, always_ready=True)),
             "o": Out(stream.Signature(shape)),
             "idle": Out(1, init=1),
@@ -44,7 +46,7 @@ class CreditFifo(wiring.Component):
         m.d.comb += [
             fifo.w_data.eq(self.i.payload), fifo.w_en.eq(self.i.valid),
             self.o.payload.eq(fifo.r_data), self.o.valid.eq(fifo.r_rdy), fifo.r_en.eq(self.o.ready),
-            after.eq(free - self.reserve + (self.o.valid & self.o.ready)),
+            after.eq(free - self.reserve + (self.o.valid & self.o.ready) + self.refund),
         ]
         m.d.sync += [free.eq(after), self.available.eq(after != 0), self.idle.eq(after == self._depth)]
         return m

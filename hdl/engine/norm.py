@@ -11,9 +11,9 @@ from amaranth.lib.wiring import In, Out
 
 from ...sim.golden import norm as golden
 from ...sim.golden.tables import rsqrt_table
+from ..common.credit_fifo import CreditFifo
 from ..common.fixed import ShiftSaturate, saturate
 from ..common.interpolate import InterpolatedRom
-from ..common.outlet import Outlet
 from ..common.payloads import pod_values
 from ..common.pipeline import delay
 from ..config import Config
@@ -143,7 +143,7 @@ class Norm(wiring.Component):
     def latency(self, length: int) -> int:
         """cycles from an op to its first output, if its first beat is there by then"""
         roots = self._config.pods * self._digits + len(self._steps) + 12
-        return 1 + length + self._FLUSH + roots + self._OUT_STAGES + Outlet.latency
+        return 1 + length + self._FLUSH + roots + self._OUT_STAGES + CreditFifo.latency
 
     @property
     def _sum_digits(self) -> int:
@@ -162,7 +162,7 @@ class Norm(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         c = self._config
         m = Module()
-        m.submodules.outlet = outlet = Outlet(norm_element(c), self._OUT_STAGES + Outlet.overhead)
+        m.submodules.outlet = outlet = CreditFifo(norm_element(c), self._OUT_STAGES + CreditFifo.round_trip)
         wiring.connect(m, outlet.o, wiring.flipped(self.o))
 
         state = Signal(_State)
@@ -181,7 +181,7 @@ class Norm(wiring.Component):
         moments = self._sums(m, taken, state == _State.SUMS)
         roots, roots_done = self._roots(m, start, op, moments)
         record = self._records(m, taken, issue)
-        m.d.comb += [issue.eq((state == _State.OUTPUT) & record.valid & outlet.room), outlet.take.eq(issue)]
+        m.d.comb += [issue.eq((state == _State.OUTPUT) & record.valid & outlet.available), outlet.reserve.eq(issue)]
         self._outputs(m, issue, op, moments, roots, record, outlet)
 
         with m.Switch(state):
@@ -327,7 +327,7 @@ class Norm(wiring.Component):
         return _Record(left != 0, beat[:16].as_signed(), beat[16:32].as_signed())
 
     def _outputs(self, m: Module, issue: Value, op: data.View, moments: data.View, roots: data.View, record: _Record,
-                 outlet: Outlet) -> None:
+                 outlet: CreditFifo) -> None:
         """the output pipeline: an element's address is out in the cycle of `issue`"""
         c, w = self._config, self._w
         out = outlet.i.payload

@@ -15,9 +15,9 @@ from amaranth.lib.wiring import In, Out
 
 from ...sim.golden.osu import MAX_SHIFT, NO_MAX, OUT_FRAC, SCORE_BITS, SCORE_FRAC
 from ...sim.golden.tables import exp2_table, reciprocal_table
+from ..common.credit_fifo import CreditFifo
 from ..common.fixed import saturate
 from ..common.interpolate import InterpolatedRom
-from ..common.outlet import Outlet
 from ..common.payloads import accumulators, pass_context, pod_values
 from ..common.pipeline import delay
 from ..config import Config
@@ -370,8 +370,8 @@ class _Merge(wiring.Component):
         element = Signal(range(c.padded_head_dim))
         tile = Signal(8)
         item = self.i_item.payload
-        m.submodules.outlet = outlet = Outlet(attention_element(c), self.STAGES + Outlet.overhead)
-        emit_ready = outlet.room & (self.i_inverse.valid | (element != 0))
+        m.submodules.outlet = outlet = CreditFifo(attention_element(c), self.STAGES + CreditFifo.round_trip)
+        emit_ready = outlet.available & (self.i_inverse.valid | (element != 0))
         m.d.comb += self.i_sum.ready.eq(self.i_item.valid & (~item.last | emit_ready))
         take = self.i_sum.valid & self.i_sum.ready
         end_of_tile = self.i_sum.payload.last
@@ -381,7 +381,7 @@ class _Merge(wiring.Component):
             m.d.sync += element.eq(Mux(end, 0, element + 1))
             with m.If(end_of_tile):
                 m.d.sync += tile.eq(Mux(end, 0, tile + 1))
-        m.d.comb += [outlet.take.eq(take & item.last), read.addr.eq(element), read.en.eq(1)]
+        m.d.comb += [outlet.reserve.eq(take & item.last), read.addr.eq(element), read.en.eq(1)]
 
         # merge: four cycles from sum to memory; the same element comes again after at least `lanes` cycles
         tags = Signal(data.StructLayout({"valid": 1, "emit": 1, "begin": 1, "end": 1}))

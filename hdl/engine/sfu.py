@@ -7,8 +7,8 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.golden import sfu as golden
+from ..common.credit_fifo import CreditFifo
 from ..common.fixed import ShiftSaturate, saturate
-from ..common.outlet import Outlet
 from ..common.payloads import accumulators, element_tag
 from ..common.pipeline import delay
 from ..config import Config
@@ -65,11 +65,11 @@ class Sfu(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         c = self._config
         m = Module()
-        stages = self.latency - Outlet.latency
-        m.submodules.outlet = outlet = Outlet(element(c), stages + Outlet.overhead)
+        stages = self.latency - CreditFifo.latency
+        m.submodules.outlet = outlet = CreditFifo(element(c), stages + CreditFifo.round_trip)
         wiring.connect(m, outlet.o, wiring.flipped(self.o))
         taken = self.i.valid & self.i.ready
-        m.d.comb += [self.i.ready.eq(outlet.room), outlet.take.eq(taken)]
+        m.d.comb += [self.i.ready.eq(outlet.available), outlet.reserve.eq(taken)]
 
         # Second elements of pairs are counted, not read off the index: padding and heads at any offset work alike.
         odd = Signal()

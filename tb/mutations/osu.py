@@ -24,6 +24,7 @@ MUTATIONS = [
              _TEST, "totals are not rescaled when the maximum rises"),
     Mutation(_FILE, "saturate(total, 32)", "total[:32].as_signed()",
              _TEST, "the merge wraps instead of saturating"),
-    Mutation(_FILE, "emit_ready = outlet.room & (self.i_inverse.valid | (element != 0))", "emit_ready = outlet.room",
+    Mutation(_FILE, "emit_ready = outlet.available & (self.i_inverse.valid | (element != 0))",
+             "emit_ready = outlet.available",
              _TEST, "sums of a head's last block do not wait for the reciprocal"),
 ]

@@ -14,7 +14,7 @@ MUTATIONS = [
              "shifts above 63 wrap"),
     Mutation("hdl/common/fixed.py", "rounded.eq((fine >> 1) + fine[0])", "rounded.eq(fine >> 1)", _TEST,
              "rounds down instead of half up"),
-    Mutation("hdl/common/credit_fifo.py", "after.eq(free - self.reserve + (self.o.valid & self.o.ready))",
+    Mutation("hdl/common/credit_fifo.py", "after.eq(free - self.reserve + (self.o.valid & self.o.ready) + self.refund)",
              "after.eq(free - self.i.valid + (self.o.valid & self.o.ready))",
              "tb/hdl/common/test_credit_fifo.py::test_credit_fifo[4-7]", "places are reserved too late"),
 ]
