@@ -112,3 +112,13 @@ async def reset_in_mid_stream(dut: Any) -> None:
         await f.bench.cycle(int(f.rng.integers(2, 60)))
         await f.bench.reset()
         await f.run(random_program(f.c, f.rng, 6), random_context(f.c, f.rng), 0.2)
+
+
+@cocotb.test()
+async def ends_of_a_shard(dut: Any) -> None:
+    f = Fixture(dut)
+    await f.bench.reset()
+    head = random_program(f.c, f.rng, 0)[:OP_BYTES]
+    op = encode(Opcode.EMBED, planes=1, length=8, beats=2, first=100, rows=50)
+    for row in (99, 100, 149, 150):
+        await f.run(head + op, {**random_context(f.c, f.rng), "token": [row] * f.c.pods}, 0.0)
