@@ -1,1 +1,1 @@
-"""boards"""
+"""Boards, one data-only file each."""

@@ -1,1 +1,14 @@
-"""hdl/control"""
+"""What tells the engines what to do, and what the engines tell each other and the host.
+
+| module       | does                                                                           |
+|--------------|--------------------------------------------------------------------------------|
+| `fetch`      | reads and checks an engine's program                                           |
+| `items`      | the order of keys and values in attention, for both walkers                    |
+| `address`    | first walker: ops to read requests, as far ahead as the beat FIFO allows       |
+| `issue`      | second walker: beats to the units that use them                                |
+| `counters`   | performance counters of an engine                                              |
+| `exchange`   | merges the engines' elements and shows them to all                             |
+| `results`    | merges the engines' best rows into the next tokens                             |
+| `supervisor` | start, end, faults, watchdog, soft reset                                       |
+| `registers`  | the AXI4-Lite slave                                                            |
+"""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -237,7 +237,7 @@ class Engine(wiring.Component):
 
         # -- ops of the units ----------------------------------------------------------------------------------------
         wiring.connect(m, issue.o_epilogue, epilogue.i_op)
-        self._ops(m, issue, osu, norm, embed, argmax, cache)
+        cache_ops_idle = self._ops(m, issue, osu, norm, embed, argmax, cache)
         wiring.connect(m, issue.o_norm_beat, norm.i_beat)
         wiring.connect(m, issue.o_embed_beat, embed.i_beat)
 
@@ -253,7 +253,7 @@ class Engine(wiring.Component):
         # -- status ----------------------------------------------------------------------------------------------------
         m.d.comb += [
             issue.units_idle.eq(epilogue.idle & (on_the_way == 0) & sfu.idle & router.idle & osu.idle & cache.idle
-                                & argmax.idle & embed.idle & ~pods.o_row.valid & self._cache_ops_empty),
+                                & argmax.idle & embed.idle & ~pods.o_row.valid & cache_ops_idle),
             issue.norm_idle.eq(norm.idle), issue.embed_idle.eq(embed.idle), issue.writes_idle.eq(writer.idle),
         ]
         status = self.status
@@ -293,8 +293,8 @@ class Engine(wiring.Component):
 
     def _ops(
         self, m: Module, issue: Issue, osu: Osu, norm: Norm, embed: Embed, argmax: Argmax, cache: CachePacker
-    ) -> None:
-        """each unit's fields of the op that issue hands out"""
+    ) -> Value:
+        """each unit\'s fields of the op that issue hands out; returns whether no op of the cache packer waits"""
         attention = OpView(issue.o_osu.payload, Opcode.ATTENTION)
         handshake(m, issue.o_osu, osu.i_op)
         m.d.comb += [osu.i_op.payload.heads.eq(attention.heads), osu.i_op.payload.head_tiles.eq(attention.head_tiles)]
@@ -333,4 +333,4 @@ class Engine(wiring.Component):
         m.d.comb += [op.value.eq(gemv.destination == Destination.VALUE), op.address.eq(gemv.kv_address),
                      op.stride.eq(gemv.kv_stride), op.head_tiles.eq(gemv.head_tiles), op.tiles.eq(gemv.tiles),
                      op.planes.eq(gemv.kv_planes)]
-        self._cache_ops_empty = ~cache_ops.r_rdy
+        return ~cache_ops.r_rdy
