@@ -56,7 +56,8 @@ async def shifter(dut: Any) -> None:
     else:
         x = rng.integers(low, high + 1, 2000) >> rng.integers(0, width, 2000)
         x[:4] = low, high, -1, 0
-        s, select = rng.integers(0, 1 << shift_bits, 2000), rng.integers(0, len(bits), 2000)
+        s = rng.integers(0, min(1 << shift_bits, 63), 2000)  # the twin shifts by 62 at most
+        select = rng.integers(0, len(bits), 2000)
     exact = round_shift(x, s)
     width_of = np.asarray(bits)[select]
     want = np.array([int(saturate(e, int(b))) for e, b in zip(exact, width_of, strict=True)])
