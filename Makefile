@@ -7,6 +7,8 @@
 
 PYTHON ?= python3
 JOBS ?= 2
+# of all benches; `make test LPU_SEED=` draws and prints a fresh one for each
+export LPU_SEED ?= 1
 BIN := .venv/bin
 TYPED := hdl sim tools
 
