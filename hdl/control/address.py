@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -61,15 +61,15 @@ class AddressGenerator(wiring.Component):
         gemv, attention, head = OpView(op, Opcode.GEMV), OpView(op, Opcode.ATTENTION), OpView(op, Opcode.HEAD)
         incoming = {o: OpView(self.i_op.payload, o) for o in Opcode}
 
-        def beats_of_bytes(n: object) -> object:
-            return (n + (lanes - 1)) >> log_lanes  # type: ignore[operator]
+        def beats_of_bytes(n: Value) -> Value:
+            return (n + (lanes - 1)) >> log_lanes
 
-        gemv_beats = Signal(17)
-        head_beats = Signal(24)
+        tile_beats = Signal(24)  # of a GEMV tile or a group of HEAD rows
         row = Signal(32)
         m.d.sync += [
-            gemv_beats.eq(Mux(gemv.planes == 2, gemv.length << 1, gemv.length) + Mux(gemv.bias, 8, 4)),
-            head_beats.eq((head.beats << log_lanes) + 4),
+            tile_beats.eq(Mux(
+                gemv.opcode == Opcode.HEAD, (head.beats << log_lanes) + 4,
+                Mux(gemv.planes == 2, gemv.length << 1, gemv.length) + Mux(gemv.bias, 8, 4))),
             row.eq(Mux(embed.by_position, position, word) - embed.first),
         ]
 
@@ -164,20 +164,14 @@ class AddressGenerator(wiring.Component):
                     m.next = "NEXT"
             with m.State("GEMV"):
                 m.d.sync += [offset.eq(gemv.address), tile.eq(gemv.tiles)]
-                m.next = "GEMV_TILE"
-            with m.State("GEMV_TILE"):
-                m.d.comb += [self.o.valid.eq(tile != 0), request.offset.eq(offset), request.beats.eq(gemv_beats)]
-                with m.If(self.o.ready):
-                    m.d.sync += [offset.eq(offset + (gemv_beats << log_lanes)), tile.eq(tile - 1)]
-                with m.If((tile == 0) | ((tile == 1) & self.o.ready)):
-                    m.next = "NEXT"
+                m.next = "TILES"
             with m.State("HEAD"):
                 m.d.sync += [offset.eq(head.address), tile.eq(head.groups)]
-                m.next = "HEAD_GROUP"
-            with m.State("HEAD_GROUP"):
-                m.d.comb += [self.o.valid.eq(tile != 0), request.offset.eq(offset), request.beats.eq(head_beats)]
+                m.next = "TILES"
+            with m.State("TILES"):
+                m.d.comb += [self.o.valid.eq(tile != 0), request.offset.eq(offset), request.beats.eq(tile_beats)]
                 with m.If(self.o.ready):
-                    m.d.sync += [offset.eq(offset + (head_beats << log_lanes)), tile.eq(tile - 1)]
+                    m.d.sync += [offset.eq(offset + (tile_beats << log_lanes)), tile.eq(tile - 1)]
                 with m.If((tile == 0) | ((tile == 1) & self.o.ready)):
                     m.next = "NEXT"
             with m.State("ATTENTION"):
