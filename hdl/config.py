@@ -82,6 +82,12 @@ class Limits:
     """elements of one attention head, after padding to a multiple of the lanes"""
     vector_rows: int = 128
     """rows (of `lanes` elements) of the TCU vector buffer: the head's hidden state, or all queries of an engine"""
+    max_candidates: int = 16
+    """rows that the top-k sorter keeps for each token: candidates of the coarse head, and best logits for the host"""
+    max_index_beats: int = 8
+    """beats of indices of a vocabulary row in the coarse head: each lane holds so many tables"""
+    max_shard: int = 16384
+    """vocabulary rows of an engine whose coarse scores are kept"""
 
     def __post_init__(self) -> None:
         _in_range(
@@ -91,6 +97,9 @@ class Limits:
         _in_range("limits.max_context", self.max_context, 1, 65536, "positions have 16 bits")
         _in_range("limits.max_head_dim", self.max_head_dim, 4, 256, "head elements are counted with 8 bits")
         _in_range("limits.vector_rows", self.vector_rows, 1, 4096, "rows are addressed with 12 bits")
+        _in_range("limits.max_candidates", self.max_candidates, 1, 128, "each is a comparator for each token")
+        _in_range("limits.max_index_beats", self.max_index_beats, 1, 16, "each is a table in every lane")
+        _in_range("limits.max_shard", self.max_shard, 64, 1 << 20, "scores are kept on chip; row numbers have 20 bits")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +213,8 @@ class Config:
             "activation tables": (1 << num.table_bits) * 32 * p,
             "softmax": p * (2 * num.block * 20 + self.padded_head_dim * 32),
             "RoPE": p * self.padded_head_dim // 2 * 32,
+            "lookup tables": lim.max_index_beats * lanes * (256 + 16) * p * 16,
+            "coarse scores": lim.max_shard * 17 * p // 16 * 16,
         }
         return {k: n * v for k, v in per_engine.items()}
 
@@ -278,7 +289,8 @@ def _build(cls: type, data: dict[str, Any], path: str) -> Any:
     return cls(**values)
 
 
-_SMALL = Limits(max_hidden=256, max_ffn=1024, max_context=512, max_head_dim=64, vector_rows=64)
+_SMALL = Limits(max_hidden=256, max_ffn=1024, max_context=512, max_head_dim=64, vector_rows=64, max_candidates=32,
+                max_shard=8192)
 
 PRESETS: dict[str, Config] = {
     c.name: c
@@ -286,17 +298,19 @@ PRESETS: dict[str, Config] = {
         Config(name="tiny", engines=2, lanes=8, pods=2, limits=_SMALL,
                memory=Memory(fifo_beats=128, max_burst=32, max_outstanding=8)),
         Config(name="ulx3s", engines=1, lanes=8, pods=1, part="LFE5U-85F", clock_mhz=50.0,
-               limits=Limits(max_hidden=64, max_ffn=192, max_context=256, max_head_dim=16, vector_rows=16),
+               limits=Limits(max_hidden=64, max_ffn=192, max_context=256, max_head_dim=16, vector_rows=16,
+                            max_candidates=8, max_index_beats=1, max_shard=512),
                memory=Memory(fifo_beats=32, max_burst=16, max_outstanding=4)),
-        Config(name="kv260", engines=4, lanes=16, pods=4, part="xck26-sfvc784-2LV-c", clock_mhz=300.0),
+        Config(name="kv260", engines=4, lanes=16, pods=4, part="xck26-sfvc784-2LV-c", clock_mhz=300.0,
+               limits=Limits(max_index_beats=6, max_shard=12800)),
         Config(name="u200", engines=4, lanes=64, pods=4, part="xcu200-fsgd2104-2-e", clock_mhz=300.0,
-               limits=Limits(max_hidden=2048, max_ffn=8192, max_context=2048)),
+               limits=Limits(max_hidden=2048, max_ffn=8192, max_context=2048, max_index_beats=4)),
         Config(name="u250", engines=4, lanes=64, pods=4, part="xcu250-figd2104-2L-e", clock_mhz=300.0,
-               limits=Limits(max_hidden=2048, max_ffn=8192, max_context=2048)),
+               limits=Limits(max_hidden=2048, max_ffn=8192, max_context=2048, max_index_beats=4)),
         Config(name="u55c", engines=16, lanes=32, pods=2, part="xcu55c-fsvh2892-2L-e", clock_mhz=450.0,
-               limits=Limits(max_hidden=2048, max_ffn=8192, max_context=2048)),
+               limits=Limits(max_hidden=2048, max_ffn=8192, max_context=2048, max_index_beats=4)),
         Config(name="v80", engines=32, lanes=64, pods=2, part="xcv80-lsva4737-2MHP-e-S", clock_mhz=400.0,
-               limits=Limits(max_hidden=4096, max_ffn=16384, max_context=4096)),
+               limits=Limits(max_hidden=4096, max_ffn=16384, max_context=4096, max_index_beats=4)),
     )
 }
 

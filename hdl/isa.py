@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MAGIC = 0x3155504C  # "LPU1"
-VERSION = 1
+VERSION = 2
 OP_BYTES = 64
 OP_WORDS = 16
 
@@ -32,6 +32,8 @@ class Opcode(enum.IntEnum):
     HEAD = 9
     WAIT = 10
     FENCE = 11
+    SEARCH = 12
+    FINE = 13
 
 
 class Function(enum.IntEnum):
@@ -59,6 +61,12 @@ class Destination(enum.IntEnum):
     """key cache of this engine"""
     VALUE = 4
     """value cache of this engine"""
+    COORDINATE = 5
+    """as GATHER; the magnitude of these elements scales the margins of the coarse head"""
+    BYTE_TABLE = 6
+    """exchange → lookup tables of every engine, 256 entries a table"""
+    NIBBLE_TABLE = 7
+    """exchange → lookup tables of every engine, 16 entries a table"""
 
 
 class Source(enum.IntEnum):
@@ -124,6 +132,7 @@ FIELDS: dict[Opcode, dict[str, Field]] = {
         "bias": Field(0, 17, 1, "tiles carry bias beats"),
         "planes": Field(0, 18, 2, "weight bytes: 1 or 2"),
         "kv_planes": Field(0, 20, 2, "cache bytes per element: 1 or 2"),
+        "constant": Field(0, 22, 1, "tiles carry neither scale nor bias beats: all elements have the op's record"),
         "gate_shift": Field(0, 24, 8, "right shift after the gate multiply"),
         "address": Field(1, 0, 32, "first tile: scale beats, bias beats, then per input one beat a plane"),
         "length": Field(2, 0, 16, "inputs"),
@@ -139,6 +148,9 @@ FIELDS: dict[Opcode, dict[str, Field]] = {
         "limit": Field(5, 0, 32, "outputs at or beyond this index are padding and are dropped"),
         "kv_address": Field(6, 0, 32, "cache of the engine's first head in this layer"),
         "kv_stride": Field(7, 0, 32, "bytes between the caches of two heads"),
+        "m": Field(8, 0, 16, "record of all elements if `constant`: multiplier"),
+        "s": Field(8, 16, 8, "and shift"),
+        "block": Field(9, 0, 16, "tiles after which the operand moves on by `length` elements; 0: it never does"),
     },
     Opcode.ATTENTION: {
         "kv_planes": Field(0, 8, 2, "cache bytes per element: 1 or 2"),
@@ -170,6 +182,33 @@ FIELDS: dict[Opcode, dict[str, Field]] = {
             6, 0, 32, "where logits are stored if the pass asks for them: [token][local row] signed 32 bits"
         ),
         "logits_stride": Field(7, 0, 32, "bytes between two tokens' logits"),
+        "best": Field(8, 0, 8, "best rows of each token that are results, at most limits.max_candidates"),
+    },
+    Opcode.SEARCH: {
+        "nibbles": Field(0, 8, 1, "a byte is two 4-bit indices, the low one of the table with the even number"),
+        "margins": Field(0, 9, 1, "groups carry a beat of radii, and bounds are kept for FINE to scan"),
+        "address": Field(1, 0, 32, "shard of indices: groups of a beat of biases, with `margins` a beat of radii, then "
+                         "`lanes` rows of `beats`"),
+        "beats": Field(2, 0, 16, "beats of a row"),
+        "best": Field(2, 16, 8, "best rows of each token, over all engines, that become candidates"),
+        "bias_shift": Field(2, 24, 5, "left shift of the signed biases"),
+        "groups": Field(3, 0, 32, "groups of `lanes` rows"),
+        "first": Field(4, 0, 32, "vocabulary index of the shard's first row"),
+        "limit": Field(5, 0, 32, "rows at or beyond this vocabulary index are padding"),
+        "margin_m": Field(6, 0, 16, "margin of a row = its radius times magnitude · margin_m >> margin_s, rounded up"),
+        "margin_s": Field(6, 16, 8, "0 to 63"),
+        "slack": Field(7, 0, 32, "signed: added to all bounds"),
+    },
+    Opcode.FINE: {
+        "scan": Field(0, 8, 1, "after the candidates read all rows whose bound reaches the candidates' best logit"),
+        "address": Field(1, 0, 32, "shard of the vocabulary table, as in HEAD"),
+        "beats": Field(2, 0, 16, "beats of a row"),
+        "operand": Field(2, 16, 16, "vector buffer row of the hidden state"),
+        "best": Field(3, 0, 8, "best rows of each token that are results, at most limits.max_candidates"),
+        "unit_shift": Field(3, 8, 5, "threshold = (best logit >> unit_shift) - offset"),
+        "first": Field(4, 0, 32, "vocabulary index of the shard's first row"),
+        "offset": Field(5, 0, 32, "signed"),
+        "floor": Field(6, 0, 32, "signed; a threshold at or below it lets all rows through"),
     },
     Opcode.WAIT: {
         "per_token": Field(0, 8, 1, "count is per token of the pass"),

@@ -45,11 +45,14 @@ REGISTERS: dict[str, Register] = {
     "COUNTER_SELECT": Register(0x048, "rw", "counter [7:0] of engine [15:8]"),
     "COUNTER_LOW": Register(0x04C, "ro", "the selected counter since the last start; stands still after the pass"),
     "COUNTER_HIGH": Register(0x050, "ro", "its upper half"),
+    "RESULT_SLOT": Register(0x054, "rw", "entry that the RESULT registers show, 0 the best; at most 127"),
     "TOKEN": Register(0x100, "rw", "vocabulary index of token t", 16),
     "POSITION": Register(0x140, "rw", "position of token t", 16),
     "MASK": Register(0x180, "rw", "bit j: token t sees token j of this pass (bit t included)", 16),
-    "RESULT_TOKEN": Register(0x1C0, "ro", "argmax of token t's logits, the lowest index on ties", 16),
+    "RESULT_TOKEN": Register(0x1C0, "ro", "vocabulary row of token t's largest logit (RESULT_SLOT 0), second largest "
+                             "(1) …; the lowest row first on ties", 16),
     "RESULT_LOGIT": Register(0x200, "ro", "its logit, signed", 16),
+    "RESULT_COUNT": Register(0x240, "ro", "entries of token t's list", 16),
 }
 
 
@@ -72,6 +75,8 @@ class Counter(IntEnum):
     """cycles in which a beat waited for accumulators, parameters, softmax or norm"""
     STALL_EXCHANGE = 7
     """cycles in which an element waited for the exchange"""
+    FINE_ROWS = 8
+    """vocabulary rows that FINE has read"""
     OP_CLASS = 16
 
 

@@ -104,6 +104,69 @@ class Table:
         return self.weight.dtype.itemsize
 
 
+@dataclass(frozen=True, kw_only=True)
+class Margin:
+    """How far a row's exact logit may lie above its coarse score: `radius · ceil(magnitude · m >> s) >> 8`, rounded up,
+    plus `slack`, in units of the coarse score"""
+
+    m: int
+    """unsigned 16 bits"""
+    s: int
+    """0 to 63"""
+    slack: int
+    """signed 32 bits"""
+    floor: int
+    """a threshold at or below it lets all rows through"""
+    miss_rate: float
+    """stated chance that the full head's token is not among the rows read; 0: proven"""
+
+
+@dataclass(kw_only=True)
+class CoarseHead:
+    """Codebooks of the coarse LM head (`sim.golden.head`, `docs/lm_head.md`).
+
+    The vocabulary rows in the coordinates of `basis` are split into tiles of `dims`; an index stands for a tile of a
+    row. A coarse score of 1 is `2**unit_shift` in units of logits, after `offset` has been added.
+    """
+
+    basis: Linear
+    """`[tiles·dims, hidden]`: hidden state → coordinates, signed 16 bits"""
+    codebooks: IntArray
+    """int8 `[tiles, entries, dims]`; 16 or 256 entries"""
+    table_m: int
+    """requantiser of Σ coordinate · codebook → table entry, signed 16 bits"""
+    table_s: int
+    indices: IntArray
+    """uint8 `[vocab, tiles]`"""
+    bias: IntArray
+    """int8 `[vocab]`"""
+    bias_shift: int
+    """left shift of `bias` into units of the score, 0 to 23"""
+    radius: IntArray
+    """uint8 `[vocab]`: bound on the distance between a row and its codebook entries"""
+    unit_shift: int
+    """0 to 31"""
+    offset: int
+    """signed 32 bits"""
+    provable: Margin
+    calibrated: Margin
+
+    @property
+    def tiles(self) -> int:
+        """tables, and indices of a row"""
+        return int(self.codebooks.shape[0])
+
+    @property
+    def entries(self) -> int:
+        """entries of a table: 16 or 256"""
+        return int(self.codebooks.shape[1])
+
+    @property
+    def dims(self) -> int:
+        """coordinates of a tile"""
+        return int(self.codebooks.shape[2])
+
+
 @dataclass(kw_only=True)
 class QuantisedModel:
     """everything that the compiler and the golden model need"""
@@ -136,6 +199,8 @@ class QuantisedModel:
     """`hdl.config.Numerics` that it was quantised for, as a dictionary"""
     report: list[dict[str, Any]] = field(default_factory=list)
     """calibration table: one dictionary a node"""
+    coarse: CoarseHead | None = None
+    """fitted by `lpu lmhead`"""
 
     @property
     def lm_head(self) -> Table:

@@ -71,7 +71,8 @@ def element_tag() -> data.StructLayout:
         "pair": 8,             # RoPE pair within its head
         "gate_shift": 5,
         "add": 1,              # RESIDUAL: add to what is there instead of replacing it
-        "pods": 16,            # RESIDUAL, GATHER: tokens to write
+        "pods": 16,            # tokens to write; of a logit those that it is for
+        "clipped": 16,         # tokens whose value the requantiser cut
     })
 
 
@@ -97,11 +98,33 @@ def parameter_record() -> data.StructLayout:
     return data.StructLayout({"m": 16, "s": 8, "bias": signed(32)})
 
 
+def list_word(c: Config) -> data.StructLayout:
+    """One entry of a list of vocabulary rows, best first, or the end of the list. Engines send the lists of all tokens
+    of the pass in turn; merged, they come back to all engines."""
+    return data.StructLayout({
+        "end": 1,              # behind the list's last entry; nothing else counts
+        "result": 1,           # of a list that is a result of the pass
+        "pod": range(max(2, c.pods)),
+        "value": signed(32),   # coarse score or logit
+        "index": INDEX_BITS,   # in the vocabulary
+    })
+
+
+def row_job(c: Config) -> data.StructLayout:
+    """one vocabulary row that FINE reads for one token, or the end of the op"""
+    return data.StructLayout({
+        "end": 1,
+        "row": INDEX_BITS,     # in the engine's shard
+        "pod": range(max(2, c.pods)),
+    })
+
+
 def exchange_word(c: Config) -> data.StructLayout:
     """One element of all tokens on its way to every engine."""
     return data.StructLayout({
-        "residual": 1,                               # residual memory, else gathered activations
+        "memory": Destination_shape,                 # where it goes: a Destination that is not the engine's own
         "index": 16,
         "pods": c.pods,                              # which tokens to write
+        "clipped": c.pods,                           # whose value was cut to its width
         "data": pod_values(c, c.numerics.residual_bits),
     })
