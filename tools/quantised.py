@@ -150,6 +150,8 @@ class CoarseHead:
     """signed 32 bits"""
     provable: Margin
     calibrated: Margin
+    fitted_for: str = ""
+    """`tools.head_mode.fitted_for` of the LM head that it was fitted for; no compiler takes it for another"""
 
     @property
     def tiles(self) -> int:

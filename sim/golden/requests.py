@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ...hdl.config import Config
@@ -21,10 +21,19 @@ def items(heads: int, group: int, keys: int, block: int) -> Iterator[tuple[bool,
         yield True, *walk[-1]
 
 
-def read_requests(config: Config, program: bytes, context: dict[str, Any]) -> Iterator[tuple[int, int]]:
+def read_requests(
+    config: Config, program: bytes, context: dict[str, Any], jobs: Iterable[int] = ()
+) -> Iterator[tuple[int, int]]:
     """(offset, beats) of every data request; `context` has tokens, base, head, token, position as in the pass
-    context."""
+    context. `jobs`: rows, counted in the engine's shard, that FINE reads, in order; a program has one FINE at most."""
     lanes, block = config.lanes, config.numerics.block
+
+    def row_of_group(address: int, row: int, beats: int) -> Iterator[tuple[int, int]]:
+        """the beat with the row's record, then the row"""
+        group, member = divmod(row, lanes)
+        at = address + group * (4 + lanes * beats) * lanes
+        yield at + 4 * member // lanes * lanes, 1
+        yield at + (4 + member * beats) * lanes, beats
 
     def whole_beats(size: int) -> int:
         return -(-size // lanes)
@@ -44,18 +53,18 @@ def read_requests(config: Config, program: bytes, context: dict[str, Any]) -> It
                 for t in range(context["tokens"]):
                     row = context["position" if op["by_position"] else "token"][t] - op["first"]
                     if 0 <= row < op["rows"]:
-                        group, member = divmod(row, lanes)
-                        at = op["address"] + group * (4 + lanes * op["beats"]) * lanes
-                        yield at + 4 * member // lanes * lanes, 1
-                        yield at + (4 + member * op["beats"]) * lanes, op["beats"]
+                        yield from row_of_group(op["address"], row, op["beats"])
             case Opcode.GEMV:
-                beats = op["length"] * op["planes"] + (8 if op["bias"] else 4)
+                beats = op["length"] * op["planes"] + (0 if op["constant"] else 8 if op["bias"] else 4)
                 for tile in range(op["tiles"]):
                     yield op["address"] + tile * beats * lanes, beats
-            case Opcode.HEAD if context["head"]:
-                beats = 4 + lanes * op["beats"]
+            case (Opcode.HEAD | Opcode.SEARCH) as opcode if context["head"]:
+                beats = lanes * op["beats"] + (4 if opcode == Opcode.HEAD else 1 + op["margins"])
                 for group in range(op["groups"]):
                     yield op["address"] + group * beats * lanes, beats
+            case Opcode.FINE if context["head"]:
+                for row in jobs:
+                    yield from row_of_group(op["address"], row, op["beats"])
             case Opcode.ATTENTION:
                 tiles, planes, record = op["head_tiles"], op["kv_planes"], op["address"]
                 keys = context["base"] + context["tokens"]
