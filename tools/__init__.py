@@ -10,7 +10,8 @@
 | `limits`, `layout`, `compiler`, `image`      | does it fit; memory images and programs                       |
 | `backend`                                    | driver of a machine, simulated or real                        |
 | `runtime`, `sampling`                        | text from a decoder                                           |
-| `library`, `report`, `cli`, `errors`         | the `lpu` command                                             |
+| `library`, `report`, `commands/`, `cli`       | the `lpu` command                                             |
+| `errors`                                     | what a user can cause                                         |
 | `generate`, `doctor`, `documentation`        | Verilog folders; what is missing; generated pages             |
 | `train`                                      | small models from a text file                                 |
 """

@@ -38,6 +38,16 @@ NUMERIC = ("sim/reference.py", *(f"tools/{n}.py" for n in _TOOLS), *(f"sim/golde
 
 
 @dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """how a float model becomes integers"""
+
+    text: Path | None = None
+    """to calibrate on; None: one that the model writes itself"""
+    kv: Width = "auto"
+    weights: Width = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Opened:
     """What MODEL is: a float model, a calibrated one (`bundle`), or a compiled one (`image` and `bundle`)."""
 
@@ -65,6 +75,15 @@ class Opened:
     def eos_token(self) -> int | None:
         """the token that ends a text"""
         return (self.source or self.bundle).eos_token  # type: ignore[union-attr]
+
+    def positions(self, context: int | None) -> int:
+        """the positions to run with, all if `context` is None; raises `ModelError` for others than there are"""
+        most = int(self.shape.context)
+        if self.image is not None and context not in (None, most):
+            raise ModelError(f"{self.path} was compiled for {most} positions: compile it again for --context {context}")
+        if context is not None and not 1 <= context <= most:
+            raise ModelError(f"context {context} is outside 1 to the model's {most} positions")
+        return context or most
 
     def require_source(self, what: str) -> FloatModel:
         """the float model; raises `ModelError` for a calibrated or compiled folder, which has none"""
@@ -94,52 +113,44 @@ def open_model(path: Path | None) -> Opened:
 def prepare(
     opened: Opened,
     config: Config,
+    recipe: Recipe,
     *,
-    calibration: Path | None = None,
-    kv: Width = "auto",
-    weights: Width = "auto",
     context: int | None = None,
     progress: Progress | None = None,
 ) -> Bundle:
-    """The calibrated model: as it came, from the cache, or calibrated now (on the text `calibration`, if given).
+    """The calibrated model: as it came, from the cache, or calibrated now as `recipe` says.
 
     Sizes are checked against `config` first. Raises `CapacityError`, `CalibrationError` or `ModelError`.
     """
     check_shape(opened.shape, context or opened.shape.context, config)
     if opened.bundle is not None:
-        if calibration is not None or (kv, weights) != ("auto", "auto"):
+        if recipe != Recipe():
             raise ModelError(
                 f"{opened.path} is calibrated already: --calibration, --kv, --weights need the checkpoint of it"
             )
         return opened.bundle
-    source = opened.require_source("calibration")
-    return calibrated(source, config.numerics, calibration=calibration, kv=kv, weights=weights, progress=progress)
+    return calibrated(opened.require_source("calibration"), config.numerics, recipe, progress=progress)
 
 
 def calibrated(
-    source: FloatModel,
-    numerics: Numerics,
-    *,
-    calibration: Path | None = None,
-    kv: Width = "auto",
-    weights: Width = "auto",
-    progress: Progress | None = None,
+    source: FloatModel, numerics: Numerics, recipe: Recipe, *, progress: Progress | None = None
 ) -> Bundle:
     """The float model in fixed point, from the cache if the same weights, text and code were calibrated before."""
-    tokens = None if calibration is None else encode(source, read_documents(calibration))
-    place = cache_folder("calibrated") / _key(source, numerics, tokens, kv, weights)
+    tokens = None if recipe.text is None else encode(source, read_documents(recipe.text))
+    place = cache_folder("calibrated") / _key(source, numerics, tokens, recipe)
     with contextlib.suppress(UserError):  # missing, or damaged: made again
         return Bundle.of(Bundle.load(place).model, source)
-    made = Bundle.of(calibrate(source, tokens, numerics, kv=kv, weights=weights, progress=progress), source)
+    made = calibrate(source, tokens, numerics, kv=recipe.kv, weights=recipe.weights, progress=progress)
+    bundle = Bundle.of(made, source)
     with contextlib.suppress(ToolError):  # a cache that cannot be written only costs time
-        made.save(place)
-    return made
+        bundle.save(place)
+    return bundle
 
 
-def _key(source: FloatModel, numerics: Numerics, tokens: np.ndarray | None, kv: Width, weights: Width) -> str:
+def _key(source: FloatModel, numerics: Numerics, tokens: np.ndarray | None, recipe: Recipe) -> str:
     """hash of all that a calibrated model depends on"""
     digest = hashlib.sha256()
-    settings = [dataclasses.asdict(numerics), kv, weights]
+    settings = [dataclasses.asdict(numerics), recipe.kv, recipe.weights]
     digest.update(json.dumps(settings, sort_keys=True).encode())
     if tokens is not None:
         digest.update(tokens.astype("<i8").tobytes())

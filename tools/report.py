@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -47,6 +49,18 @@ def progress(quiet: bool = False) -> Iterator[Callback]:
         yield draw
 
 
+def emit(data: Any) -> None:
+    """one line of JSON on stdout"""
+    sys.stdout.write(json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def say(*things: Any) -> None:
+    """lines and tables on stdout"""
+    console = Console(highlight=False)
+    for thing in things:
+        console.print(thing, markup=False) if isinstance(thing, str) else console.print(thing)
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> Table:
     """a table; the first column is text, the others are aligned to the right when they hold numbers"""
     made = Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE)
@@ -56,6 +70,14 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str |
     for row in rows:
         made.add_row(*(text(cell) for cell in row))
     return made
+
+
+def nodes(rows: Any, title: str) -> list[Any]:
+    """a table of one dictionary a node, whatever its columns; none for none"""
+    if not rows:
+        return []
+    columns = list(rows[0])
+    return [table(columns, [[r.get(c) for c in columns] for r in rows], title)]
 
 
 def text(cell: object) -> str:

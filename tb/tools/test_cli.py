@@ -17,7 +17,8 @@ import pytest
 from lpu.hdl.config import PRESETS, Numerics
 from lpu.tb.program_backend import ProgramBackend
 from lpu.tb.random_model import random_model
-from lpu.tools import backend, cli, library
+from lpu.tools import cli, library
+from lpu.tools.commands import run
 from lpu.tools.model import FloatModel
 from lpu.tools.quantised import QuantisedModel
 
@@ -70,7 +71,7 @@ def lpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     """runs a command in this process: (exit code, stdout, stderr)"""
     monkeypatch.setenv("LPU_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(library, "calibrate", quick)
-    monkeypatch.setattr(backend, "NativeSimulation", Breakable)
+    monkeypatch.setattr(run, "NativeSimulation", Breakable)
     monkeypatch.setattr(Breakable, "wrong", None)
     calls.clear()
 

@@ -1,0 +1,1 @@
+"""The commands of `lpu`, one module each; `options` holds what they share, `lpu.tools.cli` puts them together."""

@@ -1,0 +1,163 @@
+"""Options that several commands take: each is described once, and related ones come as a group.
+
+A group is a dataclass whose fields are options. A command that has one as a parameter is registered through `grouped`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import json
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, cast, get_type_hints
+
+import typer
+
+from ...hdl.config import Config, ConfigError, Numerics, preset
+from ..library import Recipe, Width
+
+
+class Bits(StrEnum):
+    """bits of a weight, or of a cached key or value"""
+
+    auto = "auto"
+    int8 = "8"
+    int16 = "16"
+
+    @property
+    def width(self) -> Width:
+        """as `calibrate` takes it"""
+        return "auto" if self is Bits.auto else cast(Width, int(self.value))
+
+
+Model = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="MODEL",
+        show_default="the shipped model",
+        help="Hugging Face directory (GPT2LMHeadModel, LlamaForCausalLM), llama2.c checkpoint or its folder, or a "
+        "folder written by `lpu import` or `lpu compile`.",
+    ),
+]
+RequiredModel = Annotated[Path, typer.Argument(metavar="MODEL", help="As in `lpu run`.")]
+_MACHINE = "Machine"
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Any field of the configuration, e.g. limits.max_hidden=512; may be repeated.",
+        rich_help_panel=_MACHINE,
+    ),
+]
+CalibrationText = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration",
+        metavar="FILE",
+        help="Text (.txt, .jsonl) to calibrate on; without it the model writes one itself.",
+    ),
+]
+Weights = Annotated[
+    Bits, typer.Option("--weights", help="Bits of the weights; auto lets calibration choose for each matrix.")
+]
+Context = Annotated[int | None, typer.Option(metavar="N", help="Keep only the first N positions of the model.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else.")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write; a folder of other files is refused.")]
+Latency = Annotated[int, typer.Option(metavar="CYCLES", help="Of the simulated memory.", rich_help_panel=_MACHINE)]
+Stall = Annotated[
+    float,
+    typer.Option(metavar="CHANCE", help="Of a random pause, each cycle on each AXI channel.", rich_help_panel=_MACHINE),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """the machine's configuration"""
+
+    preset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Preset (`lpu presets`), default tiny.", rich_help_panel=_MACHINE)
+    ] = None
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Configuration as .json or .toml instead of a preset.", rich_help_panel=_MACHINE
+        ),
+    ] = None
+    engines: Annotated[
+        int | None, typer.Option(metavar="N", help="Engines, each with a memory port.", rich_help_panel=_MACHINE)
+    ] = None
+    lanes: Annotated[int | None, typer.Option(metavar="L", help="Bytes per memory beat.", rich_help_panel=_MACHINE)] = (
+        None
+    )
+    pods: Annotated[int | None, typer.Option(metavar="P", help="Tokens per pass.", rich_help_panel=_MACHINE)] = None
+    settings: Settings = None
+
+    def choose(self, base: Config | None = None) -> Config:
+        """The configuration, on top of `base` if neither preset nor file is named; raises `ConfigError`."""
+        if self.preset is not None and self.config is not None:
+            raise ConfigError("--preset and --config exclude each other: give one of them")
+        if self.config is not None:
+            start = Config.load(self.config)
+        else:
+            start = preset(self.preset or "tiny") if self.preset is not None or base is None else base
+        named = {"engines": self.engines, "lanes": self.lanes, "pods": self.pods}
+        changes: dict[str, Any] = {k: v for k, v in named.items() if v is not None}
+        for setting in self.settings or []:
+            key, equals, value = setting.partition("=")
+            if not equals or not key.strip() or not value.strip():
+                raise ConfigError(f"--set {setting} is not of the form KEY=VALUE, e.g. --set limits.max_hidden=512")
+            try:
+                changes[key.strip().replace(".", "__")] = json.loads(value)
+            except ValueError:
+                changes[key.strip().replace(".", "__")] = value
+        return start.replace(**changes) if changes else start
+
+
+def numerics(settings: list[str] | None) -> Numerics:
+    """number formats for the commands that need no machine; raises `ConfigError`"""
+    return Machine(settings=settings).choose().numerics
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """how a float model becomes integers"""
+
+    calibration: CalibrationText = None
+    kv: Annotated[Bits, typer.Option("--kv", help="Bits of the KV cache; auto lets calibration choose.")] = Bits.auto
+    weights: Weights = Bits.auto
+
+    @property
+    def recipe(self) -> Recipe:
+        """as the library takes it"""
+        return Recipe(text=self.calibration, kv=self.kv.width, weights=self.weights.width)
+
+
+def grouped(command: Callable[..., int]) -> Callable[..., int]:
+    """`command` as typer reads it: in place of a parameter that is a group stand the group's fields."""
+    hints = get_type_hints(command, include_extras=True)
+    groups = {n: kind for n, kind in hints.items() if isinstance(kind, type) and dataclasses.is_dataclass(kind)}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name not in groups:
+            parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hints[name]))
+            continue
+        kinds = get_type_hints(groups[name], include_extras=True)
+        parameters += [
+            inspect.Parameter(f.name, parameter.KEYWORD_ONLY, default=f.default, annotation=kinds[f.name])
+            for f in dataclasses.fields(groups[name])
+        ]
+
+    @functools.wraps(command)
+    def call(**values: Any) -> int:
+        for name, group in groups.items():
+            values[name] = group(**{f.name: values.pop(f.name) for f in dataclasses.fields(group)})
+        return command(**values)
+
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {p.name: p.annotation for p in parameters}
+    del call.__wrapped__  # the signature is the flat one
+    return call

@@ -1,0 +1,179 @@
+"""`lpu run`"""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from ...hdl.config import Config
+from .. import report
+from ..backend import NativeSimulation
+from ..compiler import compile_model
+from ..errors import UserError
+from ..library import Opened, open_model, prepare
+from ..runtime import (
+    Checked,
+    Decoder,
+    DeviceDecoder,
+    FloatDecoder,
+    GoldenDecoder,
+    Usage,
+    check_lengths,
+    encode_prompt,
+    generate,
+)
+from ..sampling import Sampler
+from .options import Calibration, Context, Json, Latency, Machine, Model, Stall
+
+
+class Engine(StrEnum):
+    """what runs the model"""
+
+    rtl = "rtl"
+    golden = "golden"
+    float = "float"
+
+
+def command(
+    model: Model = None,
+    *,
+    prompt: Annotated[str, typer.Option(help="Text to go on from.")] = "Once upon a time",
+    tokens: Annotated[int, typer.Option(metavar="N", help="New tokens at most.")] = 64,
+    backend: Annotated[
+        Engine, typer.Option(help="The RTL in simulation, the integer golden model, or floating point.")
+    ] = Engine.rtl,
+    check: Annotated[
+        bool, typer.Option("--check", help="Run the golden model alongside and compare every token and logit.")
+    ] = False,
+    temperature: Annotated[float, typer.Option(metavar="T", help="0 always takes the likeliest token.")] = 0.0,
+    top_p: Annotated[
+        float, typer.Option(metavar="P", help="Choose among the likeliest tokens that together have this chance.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(metavar="S", help="Of the choice of tokens and of the random stalls.")] = 0,
+    ignore_eos: Annotated[bool, typer.Option("--ignore-eos", help="Go on after the model ends its text.")] = False,
+    calibration: Calibration,
+    context: Context = None,
+    machine: Machine,
+    latency: Latency = 32,
+    stall: Stall = 0.0,
+    as_json: Json = False,
+) -> int:
+    """Generate text; by default on the RTL in native simulation, with the model that ships with the project.
+
+    The first run calibrates the model and builds the simulator; both are kept in a cache. With `--check` the exit code
+    is 1 when a bit differs. Memory latency and stalls change cycles, never bits; so do engines, lanes and pods.
+
+        lpu run --prompt "Once upon a time" --tokens 64 --check
+        lpu run path/to/gpt2 --engines 4 --lanes 16 --pods 4 --temperature 0.8 --top-p 0.9 --seed 7
+        lpu run path/to/stories260K --backend golden --json
+    """
+    sampler = Sampler(temperature, top_p, seed)
+    if check and backend is Engine.float:
+        raise UserError(
+            "--check compares bit by bit with the golden model, which floats cannot equal: use --backend rtl or golden"
+        )
+    if not 1 <= latency <= 100_000:
+        raise UserError(f"latency {latency} is outside 1 to 100000 cycles")
+    if not 0 <= stall < 1:
+        raise UserError(f"stall {stall} is not a chance from 0 to below 1")
+    opened = open_model(model)
+    chosen = machine.choose(opened.image.config if opened.image else None)
+    if opened.image is not None:
+        opened.image.require(chosen)
+    tokenizer = opened.tokenizer
+    positions = opened.positions(context)
+    ids = encode_prompt(tokenizer, prompt)
+    check_lengths(ids, tokens, positions, opened.shape.vocab)
+
+    decoder: Decoder
+    device: DeviceDecoder | None = None
+    with report.progress() as progress:
+        if backend is Engine.float:
+            decoder = FloatDecoder(opened.require_source("--backend float"))
+        else:
+            bundle = prepare(opened, chosen, calibration.recipe, context=positions, progress=progress)
+            quantised = bundle.model
+            if backend is Engine.rtl:
+                decoder = device = _device(opened, bundle, chosen, positions, latency, stall, seed)
+            else:
+                decoder = GoldenDecoder(quantised, chosen.pods)
+            if check:
+                decoder = Checked(decoder, quantised, lambda token: f"{token} ({tokenizer.decode([token])!r})")
+
+    stream = tokenizer.decode_stream(ids)
+    decode = Usage(chosen.engines) if device is not None else None
+    count = 0
+
+    def write(piece: str) -> None:
+        if not as_json:
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+
+    def on_token(token: int) -> None:
+        nonlocal count
+        count += 1
+        if device is not None and decode is not None and count > 1:
+            decode.merge(device.last)
+        write(stream.push(token))
+
+    write(tokenizer.decode(ids))
+    result = generate(
+        decoder, ids, tokens, sampler=sampler, eos=None if ignore_eos else opened.eos_token, on_token=on_token
+    )
+    write(stream.finish() + "\n\n")
+
+    checked = decoder if isinstance(decoder, Checked) else None
+    bit_exact = None if checked is None else checked.difference is None
+    usage = None if device is None else device.usage
+    if as_json:
+        report.emit(
+            {
+                "text": tokenizer.decode([*ids, *result.tokens]),
+                "continuation": tokenizer.decode(result.tokens),
+                "token_ids": result.tokens,
+                "prompt_ids": ids,
+                "prompt_tokens": len(ids),
+                "tokens": len(result.tokens),
+                "stopped": result.stopped,
+                "cycles": usage and usage.cycles,
+                "cycles_per_token": usage and report.cycles_per_token(usage, decode, len(result.tokens)),
+                "beat_utilisation": usage and usage.beat_utilisation,
+                "stalls": usage and usage.stall_shares(),
+                "op_cycles": usage and usage.op_cycles,
+                "passes": usage and usage.passes,
+                "bit_exact": bit_exact,
+                "difference": checked and checked.difference,
+                "logits_compared": checked and checked.logits_compared,
+                "saturated": device and device.saturated,
+                "seconds": result.seconds,
+                "seconds_per_token": result.seconds / max(len(result.tokens), 1),
+                "first_token_seconds": result.first_token_seconds,
+                "backend": backend.value,
+                "temperature": temperature,
+                "top_p": top_p,
+                "seed": seed,
+                "config": chosen.to_dict(),
+                "model": {
+                    "name": opened.shape.name,
+                    "path": str(opened.path),
+                    "context": positions,
+                    "vocab": opened.shape.vocab,
+                },
+            }
+        )
+    else:
+        report.say(*report.summary(result, usage, decode, bit_exact, checked.logits_compared if checked else 0))
+    if checked is not None and checked.difference is not None:
+        report.errors.print(f"lpu: not bit-exact: {checked.difference}", markup=False)
+        return 1
+    return 0
+
+
+def _device(opened: Opened, bundle: Any, config: Config, context: int, latency: int, stall: float, seed: int) -> Any:
+    """the compiled model on the simulated RTL"""
+    image = opened.image or compile_model(bundle.model, config, context=context)
+    sizes = [len(c) for c in image.channels]
+    return DeviceDecoder(image, NativeSimulation(config, sizes, latency=latency, stall=stall, seed=seed))
