@@ -132,9 +132,7 @@ def prepare(
     return calibrated(opened.require_source("calibration"), config.numerics, recipe, progress=progress)
 
 
-def calibrated(
-    source: FloatModel, numerics: Numerics, recipe: Recipe, *, progress: Progress | None = None
-) -> Bundle:
+def calibrated(source: FloatModel, numerics: Numerics, recipe: Recipe, *, progress: Progress | None = None) -> Bundle:
     """The float model in fixed point, from the cache if the same weights, text and code were calibrated before."""
     tokens = None if recipe.text is None else encode(source, read_documents(recipe.text))
     place = cache_folder("calibrated") / _key(source, numerics, tokens, recipe)

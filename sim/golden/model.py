@@ -52,7 +52,23 @@ class GoldenSession:
     def run(self, tokens: Sequence[int] | IntArray, *, positions: Sequence[int] | IntArray | None = None,
             base: int | None = None, mask: ArrayLike | None = None, observe: Observer | None = None,
             head: bool = True) -> Int:
-        """One pass over M tokens → logits `[M, vocab]`, signed 32 bits (`[0, vocab]` without `head`).
+        """One pass over M tokens → logits `[M, vocab]`, signed 32 bits (`[0, vocab]` without `head`); see `hidden`."""
+        x = self.hidden(tokens, positions=positions, base=base, mask=mask, observe=observe)
+        if not head:
+            return np.zeros((0, self.model.vocab), np.int64)
+        logits = self.logits(x)
+        if observe is not None:
+            observe("logits", logits)
+        return logits
+
+    def logits(self, x: Int) -> Int:
+        """what the full head makes of hidden states `[M, hidden]`"""
+        table = self.model.lm_head
+        return requantise(multiply(x, table.weight), 0, table.m, table.s, 32)
+
+    def hidden(self, tokens: Sequence[int] | IntArray, *, positions: Sequence[int] | IntArray | None = None,
+               base: int | None = None, mask: ArrayLike | None = None, observe: Observer | None = None) -> Int:
+        """One pass over M tokens → hidden states `[M, hidden]`, signed 16 bits: what the LM head sees.
 
         base: keys visible to all (default: all committed); token t becomes key base + t, the session's length base + M.
         positions: default base + t. mask `[M, M]`: token t sees token j (default: j ≤ t); every token must see itself.
@@ -104,13 +120,9 @@ class GoldenSession:
             residual = add_residual(residual, delta, bits)
             tell("residual", residual)
         self.length = base + count
-        if not head:
-            return np.zeros((0, q.vocab), np.int64)
         x = self._norm(q.final_norm, residual)
         tell("final_norm", x)
-        logits = requantise(multiply(x, q.lm_head.weight), 0, q.lm_head.m, q.lm_head.s, 32)
-        tell("logits", logits)
-        return logits
+        return x
 
     def _norm(self, layer: Norm, x: Int) -> Int:
         return norm(x, layer.gamma, layer.beta, eps=layer.eps, out_shift=layer.shift, centred=self.model.centred,
