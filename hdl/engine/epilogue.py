@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from ..common.payloads import INDEX_BITS, OP_BITS, OpView, accumulators, element_tag, parameter_record, pass_context
 from ..config import Config
 from ..isa import Destination, Function, Opcode
+from .router import is_exchanged
 
 
 def tagged_sum(c: Config) -> data.StructLayout:
@@ -20,8 +21,9 @@ class Epilogue(wiring.Component):
     """Walks the elements of GEMV and ATTENTION ops in order.
 
     `i_op` queues up to two ops; `i_drain` brings the sums of GEMV tiles, `i_merged` the outputs of the softmax, both
-    lane by lane; `i_record` one record for each. One element per cycle, combinational from input to output. `idle` when
-    no op is left.
+    lane by lane; `i_record` one record for each, but none for a `constant` GEMV, whose elements have the op's m and s,
+    and no bias. One element per cycle, combinational from input to output. `idle` when no op is left. Elements for the
+    exchange at or beyond the op's `limit` are marked as padding; `tag.clipped` is left 0 for the requantiser.
     """
 
     def __init__(self, config: Config) -> None:
@@ -46,8 +48,8 @@ class Epilogue(wiring.Component):
         op = Signal(OP_BITS)
         active = Signal()
         gemv, attention = OpView(op, Opcode.GEMV), OpView(op, Opcode.ATTENTION)
-        is_attention = Signal()
-        m.d.comb += is_attention.eq(gemv.opcode == Opcode.ATTENTION)
+        is_attention, constant = Signal(), Signal()
+        m.d.comb += [is_attention.eq(gemv.opcode == Opcode.ATTENTION), constant.eq(gemv.constant & ~is_attention)]
         gate = gemv.function == Function.GATE
 
         index = Signal(INDEX_BITS)
@@ -62,27 +64,30 @@ class Epilogue(wiring.Component):
         m.d.comb += [
             element_valid.eq(Mux(is_attention, self.i_merged.valid, self.i_drain.valid)),
             element_acc.eq(Mux(is_attention, self.i_merged.payload, self.i_drain.payload)),
-            self.o.valid.eq(active & element_valid & self.i_record.valid),
+            self.o.valid.eq(active & element_valid & (self.i_record.valid | constant)),
             self.o.payload.acc.eq(element_acc),
             self.o.payload.record.eq(self.i_record.payload),
             tag.index.eq(index),
             tag.pods.eq((1 << self.context.tokens) - 1),
             tag.pair.eq(in_head >> 1),
         ]
-        local = (gemv.destination != Destination.GATHER) & (gemv.destination != Destination.RESIDUAL)
+        with m.If(constant):
+            record = self.o.payload.record
+            m.d.comb += [record.m.eq(gemv.m), record.s.eq(gemv.s), record.bias.eq(0)]
         with m.If(is_attention):
             m.d.comb += [tag.function.eq(Function.NONE), tag.destination.eq(Destination.GATHER),
-                         tag.drop.eq(in_head >= attention.head_dim)]
+                         tag.drop.eq(in_head >= attention.head_dim), tag.clipped.eq(0)]
         with m.Else():
             m.d.comb += [
                 tag.function.eq(gemv.function), tag.destination.eq(gemv.destination),
-                tag.drop.eq(~local & (index >= gemv.limit)),
+                tag.drop.eq(is_exchanged(gemv.destination) & (index >= gemv.limit)),
                 tag.gate_shift.eq(gemv.gate_shift), tag.add.eq(1),
+                tag.clipped.eq(0),
             ]
         transfer = Signal()
         m.d.comb += transfer.eq(self.o.valid & self.o.ready)
         m.d.comb += [
-            self.i_record.ready.eq(transfer),
+            self.i_record.ready.eq(transfer & ~constant),
             self.i_drain.ready.eq(transfer & ~is_attention),
             self.i_merged.ready.eq(transfer & is_attention),
         ]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import enum
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.payloads import pod_values
 from ..config import Config
 from .osu import Osu
-from .pods import pods_beat
+from .pods import OPERAND_BITS, pods_beat
 
 
 class Operand(enum.IntEnum):
@@ -25,14 +25,17 @@ class Operand(enum.IntEnum):
     """the softmax's probability of one key, the same in all lanes"""
     VECTOR = 3
     """a row of the vector buffer: one element a lane; row product"""
+    LOOKUP = 4
+    """what the beat's bytes name in the lookup tables: one entry, or a sum of two, a lane; summed as a row"""
 
 
 def array_beat(c: Config) -> data.StructLayout:
     """A beat for the array, with what it is to be multiplied with."""
     return data.StructLayout({
         "beat": c.beat_bits,
-        "operand": 2,    # Operand
-        "address": 16,   # element, or row of the vector buffer
+        "operand": 3,    # Operand
+        "address": 16,   # element, row of the vector buffer, or number of the beat within a row of indices
+        "nibbles": 1,    # LOOKUP: a byte is two indices
         "unsigned": 1,   # low byte plane
         "high": 1,       # high byte plane
         "first": 1,      # of a tile or row
@@ -46,8 +49,13 @@ class OperandFetch(wiring.Component):
     """Free-running pipeline of `latency` cycles from `i` to `o`, one beat per cycle.
 
     The softmax is asked for its probability in the cycle of the beat, by issue; `probability` arrives
-    `Osu.PROBABILITY_LATENCY` later. Memory reads are issued one cycle before their data is needed.
+    `Osu.PROBABILITY_LATENCY` later. Memory reads are issued one cycle before their data is needed. The lookup tables
+    see every beat, and answer `lookup` `LOOKUP_LATENCY` cycles later, [lane][pod]; a LOOKUP beat is summed with bytes
+    of 1, and its `unsigned` and `high` are 0. Reset forgets the beats inside.
     """
+
+    LOOKUP_LATENCY = 2
+    """cycles from `lookup_row`, `lookup_beat` and `lookup_nibbles` to `lookup`"""
 
     def __init__(self, config: Config) -> None:
         self._c = c = config
@@ -58,7 +66,11 @@ class OperandFetch(wiring.Component):
             "normed": In(pod_values(c, 16)),
             "gather": In(pod_values(c, 16)),
             "vector": In(vector),
-            "probability": In(pod_values(c, 17)),
+            "probability": In(pod_values(c, OPERAND_BITS)),
+            "lookup_row": Out(16),
+            "lookup_beat": Out(c.beat_bits),
+            "lookup_nibbles": Out(1),
+            "lookup": In(data.ArrayLayout(pod_values(c, OPERAND_BITS), c.lanes)),
             "o": Out(stream.Signature(pods_beat(c), always_ready=True)),
         })
 
@@ -72,6 +84,9 @@ class OperandFetch(wiring.Component):
         c = self._c
         valid, payload = self.i.valid, self.i.payload
         for stage in range(self.latency):
+            if stage == self.latency - self.LOOKUP_LATENCY:
+                m.d.comb += [self.lookup_row.eq(payload.address), self.lookup_beat.eq(payload.beat),
+                             self.lookup_nibbles.eq(payload.nibbles)]
             if stage == self.latency - 1:
                 m.d.comb += self.address.eq(payload.address)
             next_valid = Signal(name=f"valid_{stage}")
@@ -79,18 +94,21 @@ class OperandFetch(wiring.Component):
             m.d.sync += [next_valid.eq(valid), next_payload.eq(payload)]
             valid, payload = next_valid, next_payload
         o = self.o.payload
+        lookup = payload.operand == Operand.LOOKUP
         m.d.comb += [
             self.o.valid.eq(valid),
-            o.beat.eq(payload.beat),
-            o.tcu.eq(payload.operand == Operand.VECTOR),
+            o.beat.eq(Mux(lookup, Const(1, 8).replicate(c.lanes), payload.beat)),
+            o.tcu.eq((payload.operand == Operand.VECTOR) | lookup),
             o.unsigned.eq(payload.unsigned),
             o.high.eq(payload.high),
             o.first.eq(payload.first),
             o.last.eq(payload.last),
             o.shift.eq(payload.shift),
             o.tag.eq(payload.tag),
-            o.operand_vector.eq(self.vector),
         ]
+        for lane in range(c.lanes):
+            for p in range(c.pods):
+                m.d.comb += o.operand_vector[lane][p].eq(Mux(lookup, self.lookup[lane][p], self.vector[lane][p]))
         for p in range(c.pods):
             m.d.comb += o.operand_broadcast[p].eq(Mux(
                 payload.operand == Operand.PROBABILITY, self.probability[p],

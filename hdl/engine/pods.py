@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..common.credit_fifo import CreditFifo
 from ..common.fixed import ShiftSaturate
-from ..common.payloads import accumulators
+from ..common.payloads import accumulators, pod_values
 from ..common.pipeline import delay
 from ..common.tree import add, depth, reduce_tree
 from ..config import Config
@@ -21,15 +21,15 @@ from ..config import Config
 ACC_BITS = 32
 """of a finished sum (`sim.golden.pods.ACC_BITS`)"""
 OPERAND_BITS = 17
-"""signed; probabilities need all of them"""
+"""signed; probabilities and sums of two table entries need all of them"""
 
 
 def pods_beat(c: Config) -> data.StructLayout:
     """One beat with its operands. A tile or row is the beats from `first` to `last`, all of one kind."""
     return data.StructLayout({
         "beat": c.beat_bits,
-        "operand_broadcast": data.ArrayLayout(signed(OPERAND_BITS), c.pods),                  # column beats
-        "operand_vector": data.ArrayLayout(data.ArrayLayout(signed(16), c.pods), c.lanes),    # row beats: [lane][pod]
+        "operand_broadcast": pod_values(c, OPERAND_BITS),                          # column beats
+        "operand_vector": data.ArrayLayout(pod_values(c, OPERAND_BITS), c.lanes),  # row beats: [lane][pod]
         "tcu": 1,            # row beat
         "unsigned": 1,       # the bytes are unsigned: low byte plane
         "high": 1,           # the products count 256-fold: high byte plane

@@ -43,16 +43,16 @@ def requantiser_input(c: Config, tag: ShapeLike) -> data.StructLayout:
 
 
 def requantiser_output(c: Config, tag: ShapeLike) -> data.StructLayout:
-    """one element of every pod, sign-extended to 32 bits"""
-    return data.StructLayout({"value": accumulators(c), "tag": tag})
+    """one element of every pod, sign-extended to 32 bits; `clipped` has a bit for each pod whose value was clamped"""
+    return data.StructLayout({"value": accumulators(c), "clipped": c.pods, "tag": tag})
 
 
 class Requantiser(wiring.Component):
     """`sat((acc + bias) * m >> s)`, round half up, of all pods in step; one element a cycle, order kept.
 
     `width` (`Width`) selects the saturation, `tag` is copied. m is any unsigned 16 bits, s any 8 bits (above 60 as 60).
-    `clipped` is up for a cycle when a pod's value was clamped, which is legal. While `o` waits the elements inside run
-    on into a FIFO; `i` stops when it has no place left. Reset forgets what is inside.
+    The port `clipped` is up for a cycle when a pod's value was clamped, which is legal; the element says whose. While
+    `o` waits the elements inside run on into a FIFO; `i` stops when it has no place left. Reset forgets what is inside.
     """
 
     latency = 9
@@ -103,7 +103,7 @@ class Requantiser(wiring.Component):
             ]
             m.submodules[f"shift_{p}"] = shifter = ShiftSaturate(49, 6, width_bits(c))
             m.d.comb += [shifter.x.eq(total), shifter.s.eq(shift), shifter.select.eq(select),
-                         fifo.i.payload.value[p].eq(shifter.o)]
+                         fifo.i.payload.value[p].eq(shifter.o), fifo.i.payload.clipped[p].eq(shifter.clipped)]
             clipped.append(shifter.clipped)
         m.d.sync += self.clipped.eq(Cat(clipped).any() & fifo.i.valid)
         return m

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -18,12 +18,17 @@ def vector_write(c: Config) -> data.StructLayout:
         "row": range(c.limits.vector_rows), "lane": range(c.lanes), "data": pod_values(c, 16)})
 
 
+def is_exchanged(destination: Value) -> Value:
+    """whether elements for this `Destination` go to every engine"""
+    return ~destination.matches(Destination.VECTOR, Destination.KEY, Destination.VALUE)
+
+
 class Router(wiring.Component):
     """Two register stages, one element per cycle, in order.
 
     RESIDUAL elements are added (saturating) to this engine's copy of the residual, read through `residual_address`
-    with the data
-    one cycle later; the sum goes to all engines. The program keeps two adds to one element apart. Dropped elements
+    with the data one cycle later; the sum goes to all engines. The program keeps two adds to one element apart. Other
+    exchanged elements go as they are, 16 bits, under their destination and with their `clipped`. Dropped elements
     vanish.
     """
 
@@ -79,9 +84,10 @@ class Router(wiring.Component):
         to = element_2.tag.destination
         index = element_2.tag.index
         word = self.o_exchange.payload
-        to_exchange = (to == Destination.GATHER) | (to == Destination.RESIDUAL)
+        to_exchange = is_exchanged(to)
         m.d.comb += [
-            word.residual.eq(to == Destination.RESIDUAL), word.index.eq(index), word.pods.eq(element_2.tag.pods),
+            word.memory.eq(to), word.index.eq(index), word.pods.eq(element_2.tag.pods),
+            word.clipped.eq(element_2.tag.clipped),
             self.o_exchange.valid.eq(valid_2 & to_exchange),
             self.o_vector.valid.eq(valid_2 & (to == Destination.VECTOR)),
             self.o_vector.payload.row.eq(index >> log_lanes), self.o_vector.payload.lane.eq(index),
@@ -93,7 +99,7 @@ class Router(wiring.Component):
         for p in range(c.pods):
             low = element_2.value[p][:16].as_signed()
             m.d.comb += [
-                word.data[p].eq(Mux(word.residual, sums[p], low)),
+                word.data[p].eq(Mux(to == Destination.RESIDUAL, sums[p], low)),
                 self.o_vector.payload.data[p].eq(low), self.o_cache.payload.data[p].eq(low),
             ]
         return m

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import enum
+from typing import Any
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..common.payloads import OP_BITS, OpView, accumulators, element_tag, parameter_record
+from ..common.payloads import INDEX_BITS, OP_BITS, OpView, accumulators, element_tag, parameter_record
 from ..config import Config
 from ..isa import Destination, Function, Opcode
 from .embed import embed_element
@@ -24,7 +25,9 @@ class Kind(enum.IntEnum):
     SCORE = 1
     """of attention: on to the softmax"""
     LOGIT = 2
-    """of the LM head: on to argmax"""
+    """exact, of the LM head: on to the sorter"""
+    COARSE = 3
+    """score of the LM head: on to the sorter and the bounds"""
 
 
 def requantiser_tag() -> data.StructLayout:
@@ -32,13 +35,30 @@ def requantiser_tag() -> data.StructLayout:
     return data.StructLayout({"kind": 2, "element": element_tag()})
 
 
+def search_term() -> data.StructLayout:
+    """what a row of SEARCH has beside its indices; without margins the radius does not matter"""
+    return data.StructLayout({"bias": signed(8), "radius": 8})
+
+
+def fine_record(c: Config) -> data.StructLayout:
+    """requantiser of a row that FINE reads, its index in the vocabulary, and the one token (a bit each) it is for"""
+    return data.StructLayout({"m": 16, "s": 8, "index": INDEX_BITS, "pods": c.pods})
+
+
 class Sources(wiring.Component):
     """Combinational merge; rows go first, since the array cannot wait long for them, then finished sums, then
     embeddings. What has been offered is not overtaken.
 
-    `op` is the op that issue executes: ATTENTION turns rows into scores with the op's requantiser, HEAD into logits
-    with one parameter record a row. Rows, sums and embeddings of different ops never meet, because the program waits
-    between them.
+    `op` is the op that issue executes, and says what rows become:
+
+    * ATTENTION: SCORE, with the op's requantiser.
+    * HEAD: LOGIT of the next row, with one item of `i_record`; `tag.element` says nothing.
+    * SEARCH: COARSE, the sum plus the term's bias, shifted left by `bias_shift`, with one item of `i_term`;
+      `tag.element.index` is the row's radius.
+    * FINE: LOGIT of one row for one token, with one item of `i_fine`; `tag.element` has its `index` and `pods`.
+
+    A row and its item leave together; what comes first waits. Rows, sums and embeddings of different ops never meet,
+    because the program waits between them.
     """
 
     def __init__(self, config: Config) -> None:
@@ -48,6 +68,8 @@ class Sources(wiring.Component):
             "i_sum": In(stream.Signature(tagged_sum(c))),
             "i_row": In(stream.Signature(accumulators(c))),
             "i_record": In(stream.Signature(parameter_record())),
+            "i_term": In(stream.Signature(search_term())),
+            "i_fine": In(stream.Signature(fine_record(c))),
             "i_embed": In(stream.Signature(embed_element(c))),
             "o": Out(stream.Signature(requantiser_input(c, requantiser_tag()))),
         })
@@ -57,23 +79,34 @@ class Sources(wiring.Component):
         c = self._c
         attention = OpView(self.op, Opcode.ATTENTION)
         o = self.o.payload
-        is_head = Signal()
-        m.d.comb += is_head.eq(attention.opcode == Opcode.HEAD)
         sum_offered = Signal()  # and not yet taken
         m.d.sync += sum_offered.eq((sum_offered | ~self.i_row.valid) & self.i_sum.valid & ~self.o.ready)
         with m.If(self.i_row.valid & ~sum_offered):
-            m.d.comb += o.acc.eq(self.i_row.payload)
-            with m.If(is_head):
-                m.d.comb += [
-                    self.o.valid.eq(self.i_record.valid), o.record.eq(self.i_record.payload), o.width.eq(Width.WIDE),
-                    o.tag.kind.eq(Kind.LOGIT), self.i_row.ready.eq(self.i_record.valid & self.o.ready),
-                    self.i_record.ready.eq(self.o.ready),
-                ]
-            with m.Else():
-                m.d.comb += [
-                    self.o.valid.eq(1), o.record.m.eq(attention.score_m), o.record.s.eq(attention.score_s),
-                    o.width.eq(Width.SCORE), o.tag.kind.eq(Kind.SCORE), self.i_row.ready.eq(self.o.ready),
-                ]
+            m.d.comb += [o.acc.eq(self.i_row.payload), o.width.eq(Width.WIDE)]
+            with m.Switch(attention.opcode):
+                with m.Case(Opcode.HEAD):
+                    self._meet(m, self.i_record)
+                    m.d.comb += [o.record.eq(self.i_record.payload), o.tag.kind.eq(Kind.LOGIT)]
+                with m.Case(Opcode.SEARCH):
+                    term = self.i_term.payload
+                    self._meet(m, self.i_term)
+                    m.d.comb += [
+                        o.record.m.eq(1 << 15), o.record.s.eq(15),
+                        o.record.bias.eq(term.bias << OpView(self.op, Opcode.SEARCH).bias_shift),
+                        o.tag.kind.eq(Kind.COARSE), o.tag.element.index.eq(term.radius),
+                    ]
+                with m.Case(Opcode.FINE):
+                    fine = self.i_fine.payload
+                    self._meet(m, self.i_fine)
+                    m.d.comb += [
+                        o.record.m.eq(fine.m), o.record.s.eq(fine.s), o.tag.kind.eq(Kind.LOGIT),
+                        o.tag.element.index.eq(fine.index), o.tag.element.pods.eq(fine.pods),
+                    ]
+                with m.Default():
+                    m.d.comb += [
+                        self.o.valid.eq(1), o.record.m.eq(attention.score_m), o.record.s.eq(attention.score_s),
+                        o.width.eq(Width.SCORE), o.tag.kind.eq(Kind.SCORE), self.i_row.ready.eq(self.o.ready),
+                    ]
         with m.Elif(self.i_sum.valid):
             element = self.i_sum.payload
             m.d.comb += [
@@ -105,3 +138,8 @@ class Sources(wiring.Component):
             for p in range(c.pods):
                 m.d.comb += o.acc[p].eq(row.acc)
         return m
+
+    def _meet(self, m: Module, item: Any) -> None:
+        """the row that is offered leaves together with the stream's next item"""
+        m.d.comb += [self.o.valid.eq(item.valid), self.i_row.ready.eq(item.valid & self.o.ready),
+                     item.ready.eq(self.o.ready)]

@@ -18,4 +18,7 @@ MUTATIONS = [
              "a second tile overwrites the one that is being drained"),
     Mutation(_FILE, "finished_shift.eq(added.shift)", "finished_shift.eq(control.shift)", _TEST,
              "a row is shifted as a later row asks"),
+    Mutation(_FILE, "Mux(beat.tcu, beat.operand_vector[lane][p],",
+             "Mux(beat.tcu, beat.operand_vector[lane][p][:16].as_signed(),", _TEST,
+             "a sum of two table entries is cut to 16 bits"),
 ]

@@ -14,4 +14,9 @@ MUTATIONS = [
              test=_TEST, what="an element that waits is added to another element's residual"),
     Mutation(file=_FILE, find="self.i.valid & ~tag.drop", replace="self.i.valid",
              test=_TEST, what="padding reaches its destination"),
+    Mutation(file=_FILE, find="word.clipped.eq(element_2.tag.clipped)", replace="word.clipped.eq(tag.clipped)",
+             test=_TEST, what="an element says that a later one was cut"),
+    Mutation(file=_FILE, find="matches(Destination.VECTOR, Destination.KEY, Destination.VALUE)",
+             replace="matches(Destination.VECTOR, Destination.KEY, Destination.VALUE, Destination.NIBBLE_TABLE)",
+             test=_TEST, what="entries of one kind of table go to the cache"),
 ]

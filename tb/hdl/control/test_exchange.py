@@ -9,6 +9,7 @@ import pytest
 from lpu.hdl.common.payloads import exchange_word
 from lpu.hdl.config import Config
 from lpu.hdl.control.exchange import Exchange
+from lpu.hdl.isa import Destination
 from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, parameters, run_bench
 
 CONFIGS = {"one": Config(engines=1), "three": Config(engines=3, pods=2), "eight": Config(engines=8, pods=4)}
@@ -33,7 +34,8 @@ class Fixture:
         """words that name their engine and number"""
         rng, c = self.bench.rng, self.c
         low = -1 << (c.numerics.residual_bits - 1)
-        return [{"residual": int(rng.integers(2)), "index": engine << 10 | n, "pods": int(rng.integers(1 << c.pods)),
+        return [{"memory": int(rng.choice(list(Destination))), "index": engine << 10 | n,
+                 "pods": int(rng.integers(1 << c.pods)), "clipped": int(rng.integers(1 << c.pods)),
                  "data": [int(x) for x in rng.integers(low, -low, c.pods)]} for n in range(count)]
 
     async def run(self, count: int, pause: float) -> None:

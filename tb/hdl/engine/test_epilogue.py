@@ -29,8 +29,10 @@ def random_gemv(c: Config, rng: np.random.Generator, **fixed: int) -> bytes:
     tiles, first = int(rng.integers(1, 4)), int(rng.integers(1 << 16))
     function = int(rng.integers(len(Function)))
     outputs = tiles * c.lanes // (2 if function == Function.GATE else 1)
+    constant, m, s = int(rng.random() < 0.4), int(rng.integers(1 << 16)), int(rng.integers(1 << 8))
     fields = {
         "length": 1, "planes": 1, "tiles": tiles, "function": function, "first": first,
+        "constant": constant, "m": m, "s": s,
         "destination": int(rng.integers(len(Destination))), "head_tiles": int(rng.integers(4)),
         "gate_shift": int(rng.integers(32)), "limit": first + int(rng.integers(outputs + 2)),
     }
@@ -40,14 +42,15 @@ def random_gemv(c: Config, rng: np.random.Generator, **fixed: int) -> bytes:
 def random_attention(c: Config, rng: np.random.Generator) -> bytes:
     """a few heads, padded or not"""
     tiles = int(rng.integers(1, 3))
-    return encode(Opcode.ATTENTION, kv_planes=1, group=1, heads=int(rng.integers(1, 5)), head_tiles=tiles,
+    return encode(Opcode.ATTENTION, kv_planes=1, group=int(rng.integers(1 << 8)),
+                  heads=int(rng.integers(1, 5)), head_tiles=tiles,
                   head_dim=int(rng.integers(1, tiles * c.lanes + 1)), first=int(rng.integers(1 << 16)))
 
 
 def tags(c: Config, data: bytes, tokens: int) -> list[dict[str, int]]:
     """the tag of every element of an op"""
     op = decode(data)
-    common = {"pods": (1 << tokens) - 1}
+    common = {"pods": (1 << tokens) - 1, "clipped": 0}
     per_head = op["head_tiles"] * c.lanes
     if op["opcode"] == Opcode.ATTENTION:
         return [{**common, "function": int(Function.NONE), "destination": int(Destination.GATHER),
@@ -57,7 +60,7 @@ def tags(c: Config, data: bytes, tokens: int) -> list[dict[str, int]]:
     found = []
     for column in range(op["tiles"] * c.lanes):
         index = op["first"] + (column >> 1 if op["function"] == Function.GATE else column)
-        shared = op["destination"] in (Destination.GATHER, Destination.RESIDUAL)
+        shared = op["destination"] not in (Destination.VECTOR, Destination.KEY, Destination.VALUE)
         found.append({**common, "function": op["function"], "destination": op["destination"], "index": index,
                       "drop": int(shared and index >= op["limit"]), "add": 1, "gate_shift": op["gate_shift"],
                       "pair": (column % per_head if per_head else column) >> 1 & 0xFF})
@@ -93,8 +96,12 @@ class Fixture:
             sums = self.rng.integers(low, high, (len(expected), self.c.pods)).tolist()
             records = [{"m": int(self.rng.integers(1 << 16)), "s": int(self.rng.integers(1 << 8)),
                         "bias": int(self.rng.integers(low, high))} for _ in expected]
-            (self.merged if decode(op)["opcode"] == Opcode.ATTENTION else self.drain).queue(sums, pause)
-            self.record.queue(records, pause)
+            fields = decode(op)
+            (self.merged if fields["opcode"] == Opcode.ATTENTION else self.drain).queue(sums, pause)
+            if fields.get("constant"):
+                records = [{"m": fields["m"], "s": fields["s"], "bias": 0}] * len(expected)
+            else:
+                self.record.queue(records, pause)
             self.o.expect([{"acc": a, "record": r, "tag": t} for a, r, t in zip(sums, records, expected, strict=True)])
             count += len(expected)
         self.op.queue([int.from_bytes(op, "little") for op in ops], pause)
@@ -149,12 +156,18 @@ async def two_ops_wait(dut: Any) -> None:
 async def full_rate(dut: Any) -> None:
     f = Fixture(dut)
     await f.bench.reset()
-    for op in (random_gemv(f.c, f.rng, tiles=3), random_attention(f.c, f.rng)):
+    for op in (random_gemv(f.c, f.rng, tiles=3, constant=0), random_attention(f.c, f.rng)):
         before = len(f.o.cycles)
         count = len(tags(f.c, op, f.tokens))
         await f.run([op], 0.0)
         f.bench.check(f.o.cycles[-1] - f.o.cycles[before], count - 1, "cycles of the elements")
         f.bench.check(f.o.cycles, f.record.cycles, "an element leaves in the cycle in which its record is taken")
+    before = len(f.o.cycles)
+    f.record.queue([{"m": 1, "s": 2, "bias": 3}] * 2)  # of the op after, which is not there yet
+    f.queue([random_gemv(f.c, f.rng, tiles=3, constant=1)], 0.0)
+    await f.o.drained(within=5 * f.c.lanes + 20)
+    f.bench.check(f.o.cycles[-1] - f.o.cycles[before], 3 * f.c.lanes - 1, "cycles of the elements without records")
+    f.bench.check(len(f.record.cycles), before, "records taken by an op that has none")
 
 
 @cocotb.test()

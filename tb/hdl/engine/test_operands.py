@@ -1,4 +1,4 @@
-"""Bench of operand fetch: every beat meets the element, row or probability that it asked for, `latency` later."""
+"""Bench of operand fetch: every beat meets the element, row, probability or entries it asks for, `latency` later."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ def test_operands(name: str) -> None:
 
 
 class Memories:
-    """The activation memories, which answer a cycle after the address, and the softmax, which answers after its latency
-    (here with a table of the beat's address)."""
+    """The activation memories, which answer a cycle after the address, the softmax, which answers after its latency
+    (here with a table of the beat's address), and the lookup tables, which answer two cycles after all they are asked
+    (here with a table of its sum)."""
 
     def __init__(self, bench: Bench, dut: Any, c: Config) -> None:
         rng = bench.rng
@@ -39,15 +40,17 @@ class Memories:
             "gather": (pod_values(c, 16), (ROWS, c.pods)),
             "vector": (data.ArrayLayout(pod_values(c, 16), c.lanes), (ROWS, c.lanes, c.pods)),
             "probability": (pod_values(c, 17), (ROWS, c.pods)),
+            "lookup": (data.ArrayLayout(pod_values(c, 17), c.lanes), (ROWS, c.lanes, c.pods)),
         }
         self.values, self.bits = {}, {}
         for name, (layout, shape) in shapes.items():
-            high = 1 << 15
+            high = 1 << 16 if name == "lookup" else 1 << 15
             values = rng.integers(0, 2 * high, shape) if name == "probability" else rng.integers(-high, high, shape)
             self.values[name] = values.tolist()
             self.bits[name] = [pack(layout, row) for row in self.values[name]]
         self._address = 0
         self._asked: deque[int] = deque()
+        self._looked_up: deque[int] = deque()
         self._offset = dict(array_beat(c))["address"].offset
         bench.add(self)
 
@@ -56,13 +59,24 @@ class Memories:
             getattr(self.dut, name).value = self.bits[name][self._address]
         late = self._asked.popleft() if len(self._asked) == Osu.PROBABILITY_LATENCY else 0
         self.dut.probability.value = self.bits["probability"][late]
+        late = self._looked_up.popleft() if len(self._looked_up) == OperandFetch.LOOKUP_LATENCY else 0
+        self.dut.lookup.value = self.bits["lookup"][late]
 
     def sample(self) -> None:
         self._address = int(self.dut.address.value) % ROWS
         self._asked.append((int(self.dut.i__payload.value) >> self._offset) % ROWS)
+        d = self.dut
+        self._looked_up.append(
+            lookup_row(int(d.lookup_row.value), int(d.lookup_beat.value), int(d.lookup_nibbles.value)))
 
     def clear(self) -> None:
         self._asked.clear()
+        self._looked_up.clear()
+
+
+def lookup_row(row: int, beat: int, nibbles: int) -> int:
+    """of the bench's table: any bit of what is asked leads to another one"""
+    return (row * 3 + beat * 5 + nibbles * 7) % 1021 % ROWS
 
 
 class Fixture:
@@ -78,9 +92,10 @@ class Fixture:
 
     def beat(self) -> dict[str, int]:
         """any beat"""
-        flags = {name: int(self.rng.integers(2)) for name in ("unsigned", "high", "first", "last", "tag")}
-        return {"beat": int.from_bytes(self.rng.bytes(self.c.lanes), "little"), "operand": int(self.rng.integers(4)),
-                "address": int(self.rng.integers(1 << 16)), "shift": int(self.rng.integers(32)), **flags}
+        flags = {name: int(self.rng.integers(2)) for name in ("unsigned", "high", "first", "last", "tag", "nibbles")}
+        return {"beat": int.from_bytes(self.rng.bytes(self.c.lanes), "little"),
+                "operand": int(self.rng.choice(list(Operand))), "address": int(self.rng.integers(1 << 16)),
+                "shift": int(self.rng.integers(32)), **flags}
 
     async def run(self, count: int, pause: float) -> None:
         """`count` beats; what comes carries their operands"""
@@ -90,10 +105,16 @@ class Fixture:
         found = (await self.o.received(before + count, within=20))[before:]
         for sent, came in zip(beats, found, strict=True):
             operand, row = Operand(sent["operand"]), sent["address"] % ROWS
-            for name in ("beat", "unsigned", "high", "first", "last", "shift", "tag"):
+            for name in ("unsigned", "high", "first", "last", "shift", "tag"):
                 self.bench.check(came[name], sent[name], name)
-            self.bench.check(came["tcu"], int(operand == Operand.VECTOR), "row product")
-            actual = came["operand_vector" if operand == Operand.VECTOR else "operand_broadcast"]
+            is_row = operand in (Operand.VECTOR, Operand.LOOKUP)
+            beat = sent["beat"]
+            if operand == Operand.LOOKUP:
+                row = lookup_row(sent["address"], beat, sent["nibbles"])
+                beat = int.from_bytes(b"\1" * self.c.lanes, "little")
+            self.bench.check(came["beat"], beat, "beat")
+            self.bench.check(came["tcu"], int(is_row), "row product")
+            actual = came["operand_vector" if is_row else "operand_broadcast"]
             self.bench.check(actual, self.memories.values[operand.name.lower()][row], operand.name)
         latency = {out - into for into, out in zip(self.i.cycles, self.o.cycles, strict=True)}
         self.bench.check(latency, {OperandFetch(self.c).latency}, "latency")

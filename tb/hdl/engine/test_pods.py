@@ -67,7 +67,7 @@ class _Harness:
     async def row(self, n: int, planes: int, shift: int, draw: Draw, pause: float = 0.0) -> None:
         """a row product over n beats"""
         c = self.c
-        x, w = draw(-1 << 15, 1 << 15, (c.pods, n * c.lanes)), draw(*_weight_range(planes), (1, n * c.lanes))
+        x, w = draw(-1 << 16, 1 << 16, (c.pods, n * c.lanes)), draw(*_weight_range(planes), (1, n * c.lanes))
         self.clipped |= _clips(x, w, shift)
         await self.bench.until(lambda: self.sent_rows - len(self.rows.values) < Pods.ROW_FIFO)
         self.sent_rows += 1
@@ -85,7 +85,7 @@ class _Harness:
             items.append({
                 "beat": int.from_bytes(octets, "little"),
                 "operand_broadcast": rng.integers(-1 << 16, 1 << 16, c.pods) if broadcast is None else broadcast,
-                "operand_vector": rng.integers(-1 << 15, 1 << 15, (c.lanes, c.pods)) if vector is None else vector,
+                "operand_vector": rng.integers(-1 << 16, 1 << 16, (c.lanes, c.pods)) if vector is None else vector,
                 "tcu": tcu, "unsigned": int(planes == 2 and plane == 0), "high": plane,
                 "first": int(first), "last": int(last),
                 "shift": shift if last else int(rng.integers(32)), "tag": tag if last else int(rng.integers(2)),

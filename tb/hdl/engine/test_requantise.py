@@ -49,9 +49,10 @@ class _Harness:
         bits = width_bits(self.c)[width]
         tag = {"index": int(self.bench.rng.integers(1 << 11)), "drop": int(self.bench.rng.integers(2))}
         value = requantise(acc, bias, mul, s, bits)
-        self.expected_clips += int((value != requantise(acc, bias, mul, s, 62)).any())
+        cut = value != requantise(acc, bias, mul, s, 62)
+        self.expected_clips += int(cut.any())
         given = {"acc": acc, "record": {"m": mul, "s": s, "bias": bias}, "width": width, "tag": tag}
-        return given, {"value": value.tolist(), "tag": tag}
+        return given, {"value": value.tolist(), "clipped": sum(int(x) << p for p, x in enumerate(cut)), "tag": tag}
 
     def random_item(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """corners and full range mixed"""

@@ -77,25 +77,20 @@ class Fixture:
             value = rng.integers(-high, high, c.pods)
             index = int(rng.integers(64 if to == Destination.RESIDUAL else c.limits.vector_rows * c.lanes))
             tag = {"function": 0, "destination": int(to), "index": index, "drop": int(rng.random() < 0.1), "pair": 0,
-                   "gate_shift": 0, "add": int(rng.integers(2)), "pods": int(rng.integers(1 << c.pods))}
+                   "gate_shift": 0, "add": int(rng.integers(2)), "pods": int(rng.integers(1 << c.pods)),
+                   "clipped": int(rng.integers(1 << 16))}
             items.append({"value": value.tolist(), "tag": tag})
             if tag["drop"]:
                 continue
             if to == Destination.RESIDUAL and tag["add"]:
                 value = add_residual(self.memory.values[index], value, bits)
-            if to in (Destination.RESIDUAL, Destination.GATHER):
-                exchange.append(
-                    {
-                        "residual": int(to == Destination.RESIDUAL),
-                        "index": index & 0xFFFF,
-                        "pods": tag["pods"],
-                        "data": value.tolist(),
-                    }
-                )
-            elif to == Destination.VECTOR:
+            if to == Destination.VECTOR:
                 vector.append({"row": index // c.lanes, "lane": index % c.lanes, "data": value.tolist()})
-            else:
+            elif to in (Destination.KEY, Destination.VALUE):
                 cache.append({"data": value.tolist()})
+            else:
+                exchange.append({"memory": int(to), "index": index & 0xFFFF, "pods": tag["pods"],
+                                 "clipped": tag["clipped"] & ((1 << c.pods) - 1), "data": value.tolist()})
         self.exchange.expect(exchange)
         self.vector.expect(vector)
         self.cache.expect(cache)

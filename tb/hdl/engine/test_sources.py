@@ -1,4 +1,5 @@
-"""Bench of what enters the requantiser: rows as scores or logits, sums, embeddings; each once, in order, rows first."""
+"""Bench of what enters the requantiser: rows as scores, logits or coarse scores with their records, sums, embeddings;
+each once, in order, rows first."""
 
 from __future__ import annotations
 
@@ -12,12 +13,13 @@ from lpu.hdl.config import Config
 from lpu.hdl.engine.embed import embed_element
 from lpu.hdl.engine.epilogue import tagged_sum
 from lpu.hdl.engine.requantise import Width, requantiser_input
-from lpu.hdl.engine.sources import Kind, Sources, requantiser_tag
+from lpu.hdl.engine.sources import Kind, Sources, fine_record, requantiser_tag, search_term
 from lpu.hdl.isa import Destination, Opcode, encode
 from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, parameters, run_bench
 
 CONFIGS = {"one": Config(lanes=8, pods=1), "wide": Config(lanes=64, pods=16)}
-NO_TAG = {"function": 0, "destination": 0, "index": 0, "drop": 0, "pair": 0, "gate_shift": 0, "add": 0, "pods": 0}
+NO_TAG = {"function": 0, "destination": 0, "index": 0, "drop": 0, "pair": 0, "gate_shift": 0, "add": 0, "pods": 0,
+          "clipped": 0}
 
 
 @pytest.mark.slow
@@ -38,6 +40,8 @@ class Fixture:
         self.sum = StreamDriver(self.bench, dut, "i_sum", tagged_sum(c))
         self.row = StreamDriver(self.bench, dut, "i_row", accumulators(c))
         self.record = StreamDriver(self.bench, dut, "i_record", parameter_record())
+        self.term = StreamDriver(self.bench, dut, "i_term", search_term())
+        self.fine = StreamDriver(self.bench, dut, "i_fine", fine_record(c))
         self.embed = StreamDriver(self.bench, dut, "i_embed", embed_element(c))
         self.o = StreamMonitor(self.bench, dut, "o", requantiser_input(c, requantiser_tag()), pause=pause)
         self.op(Opcode.FENCE)
@@ -76,13 +80,39 @@ class Fixture:
         self.record.queue([x["record"] for x in found], pause)
         return found
 
+    def coarse(self, count: int, pause: float) -> list[dict[str, Any]]:
+        """rows of a SEARCH op with their terms; biases to the ends of 32 bits"""
+        shift = int(self.rng.integers(25))
+        self.op(Opcode.SEARCH, bias_shift=shift, margins=self.integer(1), nibbles=self.integer(1))
+        rows = [self.accs() for _ in range(count)]
+        terms = [{"bias": self.integer(8, signed=True), "radius": self.integer(8)} for _ in range(count)]
+        self.row.queue(rows, pause)
+        self.term.queue(terms, pause)
+        return [{"acc": acc, "record": {"m": 1 << 15, "s": 15, "bias": term["bias"] << shift},
+                 "width": int(Width.WIDE),
+                 "tag": {"kind": int(Kind.COARSE), "element": {**NO_TAG, "index": term["radius"]}}}
+                for acc, term in zip(rows, terms, strict=True)]
+
+    def exact(self, count: int, pause: float) -> list[dict[str, Any]]:
+        """rows of a FINE op, each with its record and token"""
+        self.op(Opcode.FINE)
+        rows = [self.accs() for _ in range(count)]
+        records = [{"m": self.integer(16), "s": self.integer(8), "index": self.integer(20),
+                    "pods": 1 << int(self.rng.integers(self.c.pods))} for _ in range(count)]
+        self.row.queue(rows, pause)
+        self.fine.queue(records, pause)
+        return [{"acc": acc, "record": {"m": r["m"], "s": r["s"], "bias": 0}, "width": int(Width.WIDE),
+                 "tag": {"kind": int(Kind.LOGIT), "element": {**NO_TAG, "index": r["index"], "pods": r["pods"]}}}
+                for acc, r in zip(rows, records, strict=True)]
+
     def sums(self, count: int, pause: float) -> list[dict[str, Any]]:
         """finished sums for all destinations"""
         found: list[dict[str, Any]] = []
         for _ in range(count):
             tag = {"function": self.integer(2), "destination": int(self.rng.choice(list(Destination))),
                    "index": self.integer(20), "drop": self.integer(1), "pair": self.integer(8),
-                   "gate_shift": self.integer(5), "add": self.integer(1), "pods": self.integer(16)}
+                   "gate_shift": self.integer(5), "add": self.integer(1), "pods": self.integer(16),
+                   "clipped": self.integer(16)}
             width = Width.RESIDUAL if tag["destination"] == Destination.RESIDUAL else Width.ACTIVATION
             found.append({"acc": self.accs(), "record": self.a_record(), "width": int(width),
                           "tag": {"kind": int(Kind.ELEMENT), "element": tag}})
@@ -112,7 +142,7 @@ async def each_source(dut: Any) -> None:
     await f.bench.reset()
     for pause in (0.0, 0.3, 0.8):
         f.o.pause = pause
-        for source in (f.rows, f.logits, f.sums, f.embeddings):
+        for source in (f.rows, f.logits, f.coarse, f.exact, f.sums, f.embeddings):
             for _ in range(2):
                 f.o.expect(source(20, pause / 2))
                 await f.o.drained(within=2000)
@@ -140,15 +170,21 @@ async def rows_first_at_full_rate(dut: Any) -> None:
     await f.o.drained(within=50)
     f.bench.check(f.o.cycles[-1] - f.o.cycles[0], 39, "cycles of 40 elements")
     f.bench.check(f.o.cycles, f.row.cycles + f.sum.cycles, "cycles of input and output")
+    for source, items in ((f.logits, f.record), (f.coarse, f.term), (f.exact, f.fine)):
+        before = len(f.o.cycles)
+        f.o.expect(source(20, 0.0))
+        await f.o.drained(within=30)
+        f.bench.check(f.o.cycles[-1] - f.o.cycles[before], 19, "cycles of 20 rows with a record each")
+        f.bench.check(f.o.cycles[before:], items.cycles, "cycles of the records")
 
 
 @cocotb.test()
 async def reset_in_mid_stream(dut: Any) -> None:
     f = Fixture(dut, pause=0.6)
-    for _ in range(3):
+    for n in range(3):
         await f.bench.reset()
-        f.sums(20, 0.0)
+        (f.sums, f.coarse, f.exact)[n](20, 0.0)
         await f.bench.cycle(int(f.rng.integers(1, 10)))
         await f.bench.reset()
-        f.o.expect(f.rows(10, 0.2))
+        f.o.expect((f.rows, f.exact, f.coarse)[n](10, 0.2))
         await f.o.drained(within=300)
