@@ -59,8 +59,11 @@ class Bundle:
         """what a manifest says about the model and its text side"""
         m = self.model
         shape = {n: getattr(m, n) for n in ("hidden", "heads", "kv_heads", "head_dim", "ffn", "vocab", "context")}
+        c = m.coarse
+        coarse = None if c is None else {"tiles": c.tiles, "entries": c.entries, "dims": c.dims}
         return {
-            "model": {"name": m.name, "layers": len(m.layers), **shape, "kv_bits": [8 * x.kv_planes for x in m.layers]},
+            "model": {"name": m.name, "layers": len(m.layers), **shape, "kv_bits": [8 * x.kv_planes for x in m.layers],
+                      "coarse_head": coarse},
             "text": {"bos_token": self.bos_token, "eos_token": self.eos_token},
         }
 

@@ -12,14 +12,18 @@ import numpy as np
 from ..hdl.config import Config
 from ..hdl.isa import MAGIC, OP_BYTES, VERSION, Destination, Function, Opcode, Source, encode
 from .errors import CapacityError
-from .image import Image, Region
+from .head_mode import HeadMode
+from .image import BASIS, CODEBOOKS, INDICES, Image, Region
 from .layout import (
     Bytes,
+    CoarseShape,
     Shard,
     ceil_div,
+    codebook_bytes,
     gemv_bytes,
     group_bytes,
     head_rows,
+    index_bytes,
     norm_bytes,
     output_bytes,
     pair_bytes,
@@ -27,8 +31,10 @@ from .layout import (
     shard,
     tile_rows,
 )
-from .limits import check_formats, check_shape
-from .quantised import Linear, QuantisedModel, Table
+from .limits import check_formats, check_head, check_shape
+from .quantised import CoarseHead, Linear, QuantisedModel, Table
+
+_FULL = HeadMode()
 
 
 def with_context(model: QuantisedModel, context: int) -> QuantisedModel:
@@ -44,19 +50,25 @@ def with_context(model: QuantisedModel, context: int) -> QuantisedModel:
     return dataclasses.replace(model, context=context, position=position, rope=rope)
 
 
-def compile_model(model: QuantisedModel, config: Config, *, context: int | None = None) -> Image:
-    """Lay `model` out for `config`; `context` keeps only the first positions (smaller caches).
+def compile_model(
+    model: QuantisedModel, config: Config, *, context: int | None = None, head: HeadMode = _FULL
+) -> Image:
+    """Lay `model` out for `config`; `context` keeps only the first positions (smaller caches), `head` says how the
+    program gets logits.
 
-    Raises `CapacityError` when the model exceeds a limit of the machine or an image exceeds 4 GiB.
+    Raises `CapacityError` when the model exceeds a limit of the machine or an image exceeds 4 GiB, and `ModelError`
+    when the codebooks that `head` needs are missing or another model's.
     """
     if context is not None:
         model = with_context(model, context)
     check_shape(model, model.context, config)
     check_formats(model, config)
-    parts = [_Engine(model, config, e) for e in range(config.engines)]
+    check_head(model, config, head)
+    parts = [_Engine(model, config, e, head) for e in range(config.engines)]
     return Image(
         config=config,
         model=model,
+        head=head,
         channels=[p.channel() for p in parts],
         regions=[p.regions for p in parts],
         stored=[p.stored for p in parts],
@@ -68,8 +80,9 @@ def compile_model(model: QuantisedModel, config: Config, *, context: int | None 
 class _Engine:
     """Layout and program of one engine."""
 
-    def __init__(self, model: QuantisedModel, config: Config, engine: int) -> None:
-        self.model, self.config, self.engine = model, config, engine
+    def __init__(self, model: QuantisedModel, config: Config, engine: int, head: HeadMode) -> None:
+        self.model, self.config, self.engine, self.head = model, config, engine, head
+        self.coarse = model.coarse if head.coarse else None
         self.shard: Shard = shard(model, config, engine)
         self.head_tiles = ceil_div(model.head_dim, config.lanes)
         self.keys = ceil_div(model.context, config.numerics.block) * config.numerics.block
@@ -132,6 +145,8 @@ class _Engine:
         self._place("final_norm", norm_bytes(model.final_norm, lanes), "gamma, beta int16")
         if model.head is not None:
             self._groups("head", model.head, part.vocabulary)
+        if self.coarse is not None:
+            self._codebooks(self.coarse)
         self.stored = self._end
         for i, layer in enumerate(model.layers):
             size = len(part.kv_heads) * self.kv_stride(i)
@@ -139,6 +154,16 @@ class _Engine:
             self._place(f"layer.{i}.keys", size, f"int{bits} [head][position][tile][plane][lane]")
             self._place(f"layer.{i}.values", size, f"int{bits} [head][block][tile][key][plane][lane]")
         self._place("logits", self.config.pods * self.logits_stride, "int32 [token][local row]")
+
+    def _codebooks(self, head: CoarseHead) -> None:
+        config, shape = self.config, CoarseShape.of(head, self.config.lanes)
+        rows = tile_rows(shape.coordinate_tiles(config.engines, self.engine), shape.coordinates, config.lanes)
+        self._matrix(BASIS, head.basis, rows)
+        blocks = shape.blocks(config.engines, self.engine)
+        self._place(CODEBOOKS, codebook_bytes(head, blocks, config.lanes), "tiles: int8 beats")
+        indices = index_bytes(head, self.shard.vocabulary, config.lanes, self.head.certified)
+        form = f"row groups: int8 biases, {'uint8 radii, ' if self.head.certified else ''}"
+        self._place(INDICES, indices, f"{form}uint{4 if shape.nibbles else 8} indices")
 
     def table_name(self, layer: int) -> str:
         """region of a layer's activation table: the first equal one"""
@@ -304,17 +329,77 @@ class _Engine:
             gemv(at + "down", layer.down, tiles, place, operand=high, **residual)
             wait(at + "down", model.hidden)
         norm("final_norm", model.final_norm, to_vector=1)
-        emit(
-            "head",
-            Opcode.HEAD,
-            address=address["embedding" if model.head is None else "head"],
-            beats=row_beats(model.lm_head, lanes),
-            groups=len(part.vocabulary),
-            first=part.vocabulary.start * lanes,
-            limit=model.vocab,
-            logits=address["logits"],
-            logits_stride=self.logits_stride,
-        )
+        rows = {
+            "address": address["embedding" if model.head is None else "head"],
+            "beats": row_beats(model.lm_head, lanes),
+            "first": part.vocabulary.start * lanes,
+            "best": self.head.best(config.limits),
+        }
+        if self.coarse is None:
+            emit(
+                "head",
+                Opcode.HEAD,
+                groups=len(part.vocabulary),
+                limit=model.vocab,
+                logits=address["logits"],
+                logits_stride=self.logits_stride,
+                **rows,
+            )
+        else:
+            coarse = self.coarse
+            shape, margin = CoarseShape.of(coarse, lanes), self.head.margin_of(coarse)
+            basis, blocks = (deal(config.engines, self.engine) for deal in (shape.coordinate_tiles, shape.blocks))
+            gemv(
+                BASIS,
+                coarse.basis,
+                len(basis),
+                Destination.COORDINATE,
+                first=basis.start * lanes,
+                limit=shape.coordinates,
+            )
+            wait(BASIS, shape.coordinates)
+            emit(
+                CODEBOOKS,
+                Opcode.GEMV,
+                constant=1,
+                m=coarse.table_m,
+                s=coarse.table_s,
+                planes=1,
+                source=Source.GATHER,
+                destination=Destination.NIBBLE_TABLE if shape.nibbles else Destination.BYTE_TABLE,
+                address=address[CODEBOOKS],
+                length=shape.length,
+                tiles=len(blocks) * shape.block_tiles,
+                block=shape.block_tiles,
+                operand=blocks.start * shape.length,
+                first=blocks.start * shape.joined * shape.entries,
+                limit=shape.tables * shape.entries,
+            )
+            wait(CODEBOOKS, shape.tables * shape.entries)
+            scan = {} if margin is None else {"margin_m": margin.m, "margin_s": margin.s, "slack": margin.slack}
+            emit(
+                "coarse.search",
+                Opcode.SEARCH,
+                nibbles=int(shape.nibbles),
+                margins=int(margin is not None),
+                address=address[INDICES],
+                beats=shape.beats,
+                best=rows["best"],
+                bias_shift=coarse.bias_shift,
+                groups=len(part.vocabulary),
+                first=rows["first"],
+                limit=model.vocab,
+                **scan,
+            )
+            emit(
+                "coarse.fine",
+                Opcode.FINE,
+                scan=int(margin is not None),
+                unit_shift=coarse.unit_shift,
+                offset=coarse.offset,
+                floor=0 if margin is None else margin.floor,
+                **rows,
+            )
         emit("halt", Opcode.HALT)
         program[0] = (
             "header",

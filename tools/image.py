@@ -10,10 +10,14 @@ from ..hdl.config import Config, ConfigError
 from ..hdl.isa import VERSION
 from . import folder
 from .bundle import Bundle
-from .errors import ImageError
+from .errors import ImageError, UserError
+from .head_mode import HeadMode
+from .layout import row_beats
 from .quantised import QuantisedModel
 
 KIND = "image"
+BASIS, CODEBOOKS, INDICES = COARSE = ("coarse.basis", "coarse.codebooks", "coarse.indices")
+"""regions of the coarse head"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +31,30 @@ class Region:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeadBytes:
+    """What the LM head reads from the memories of all engines; the program does not count."""
+
+    static: int
+    """bytes of a pass that are always read: basis, codebooks and indices, or the whole vocabulary in full mode"""
+    row: int
+    """bytes of one vocabulary row that the fine stage reads for a token"""
+    full: int
+    """bytes of a pass in full mode"""
+
+    def of(self, rows: float) -> float:
+        """bytes of a pass that reads so many fine rows"""
+        return self.static + rows * self.row
+
+
+@dataclass(frozen=True, kw_only=True)
 class Image:
     """What `compile_model` makes. All lists have one entry per engine."""
 
     config: Config
     model: QuantisedModel
     """what was compiled, cut to the compiled context"""
+    head: HeadMode
+    """how the program gets logits"""
     channels: list[bytes]
     """whole channel memories; what lies behind `stored` is working area (zeros here, anything in hardware)"""
     stored: list[int]
@@ -46,6 +68,18 @@ class Image:
     def region(self, engine: int, name: str) -> Region:
         """a region by name; raises `KeyError`"""
         return {r.name: r for r in self.regions[engine]}[name]
+
+    def head_bytes(self) -> HeadBytes:
+        """what the LM head reads"""
+        table = "embedding" if self.model.head is None else "head"
+        full, coarse = (
+            sum(r.size for regions in self.regions for r in regions if r.name in names) for names in ((table,), COARSE)
+        )
+        lanes = self.config.lanes
+        row = (1 + row_beats(self.model.lm_head, lanes)) * lanes
+        return HeadBytes(static=coarse, row=row, full=full) if self.head.coarse else HeadBytes(
+            static=full, row=0, full=full
+        )
 
     def logits_area(self) -> list[tuple[int, int, int]]:
         """per engine (offset, bytes between tokens, vocabulary rows) of the stored logits; shards are in order"""
@@ -79,6 +113,7 @@ class Image:
             "config": self.config.to_dict(),
             "fingerprint": self.config.fingerprint,
             "isa_version": VERSION,
+            "head": self.head.to_dict(),
             "program": self.program,
             "ops": self.op_names,
             "channels": [
@@ -115,7 +150,9 @@ def load_image(path: Path) -> tuple[Image, Bundle]:
         return _rebuild(path, manifest, bundle), bundle
     except OSError as e:
         raise ImageError(f"cannot read {e.filename or path}: {e.strerror}") from e
-    except (KeyError, TypeError, AttributeError, ConfigError) as e:
+    except ImageError:
+        raise
+    except (KeyError, TypeError, AttributeError, ConfigError, UserError) as e:
         raise folder.damaged(path / folder.MANIFEST, f"{type(e).__name__}: {e}") from e
 
 
@@ -135,6 +172,7 @@ def _rebuild(path: Path, manifest: dict[str, Any], bundle: Bundle) -> Image:
     return Image(
         config=config,
         model=bundle.model,
+        head=HeadMode(**manifest["head"]),
         channels=channels,
         stored=[c["stored"] for c in manifest["channels"]],
         regions=[[Region(**r) for r in c["regions"]] for c in manifest["channels"]],

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..hdl.config import Config
-from .quantised import IntArray, Linear, Norm, QuantisedModel, Table
+from .quantised import CoarseHead, IntArray, Linear, Norm, QuantisedModel, Table
 
 Bytes = NDArray[np.uint8]
 
@@ -75,6 +75,64 @@ def shard(model: QuantisedModel, config: Config, engine: int) -> Shard:
         vocabulary=vocabulary,
         positions=positions if model.position is not None else range(0),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoarseShape:
+    """How a coarse head lies in beats of `lanes` bytes. Tables are padded to whole beats of indices."""
+
+    lanes: int
+    tiles: int
+    entries: int
+    dims: int
+
+    @classmethod
+    def of(cls, head: CoarseHead, lanes: int) -> CoarseShape:
+        """the shape of `head` in beats of `lanes`"""
+        return cls(lanes=lanes, tiles=head.tiles, entries=head.entries, dims=head.dims)
+
+    @property
+    def nibbles(self) -> bool:
+        """whether a byte is two indices"""
+        return self.entries == 16
+
+    @property
+    def beats(self) -> int:
+        """of a row of indices"""
+        return ceil_div(self.tiles, self.lanes * (2 if self.nibbles else 1))
+
+    @property
+    def tables(self) -> int:
+        """tables, those of padding included: as many as a row of beats has indices"""
+        return self.beats * self.lanes * (2 if self.nibbles else 1)
+
+    @property
+    def coordinates(self) -> int:
+        """of the basis"""
+        return self.tiles * self.dims
+
+    @property
+    def joined(self) -> int:
+        """tables of a block: those whose entries share a tile of columns"""
+        return max(1, self.lanes // self.entries)
+
+    @property
+    def length(self) -> int:
+        """coordinates that a block needs"""
+        return self.joined * self.dims
+
+    @property
+    def block_tiles(self) -> int:
+        """tiles of a block"""
+        return self.joined * self.entries // self.lanes
+
+    def coordinate_tiles(self, engines: int, engine: int) -> range:
+        """tiles of the basis that an engine holds"""
+        return _deal(ceil_div(self.coordinates, self.lanes), engines, engine)
+
+    def blocks(self, engines: int, engine: int) -> range:
+        """blocks of codebooks that an engine holds"""
+        return _deal(self.tables // self.joined, engines, engine)
 
 
 def head_rows(heads: range, head_dim: int, head_tiles: int, lanes: int) -> IntArray:
@@ -159,3 +217,38 @@ def norm_bytes(norm: Norm, lanes: int) -> Bytes:
 def output_bytes(m: IntArray, s: IntArray, rows: IntArray, lanes: int) -> Bytes:
     """records behind attention, in the order of `head_rows`"""
     return _beats(_records(_take(m, rows), _take(s, rows)).reshape(1, -1), lanes)
+
+
+def codebook_bytes(head: CoarseHead, blocks: range, lanes: int) -> Bytes:
+    """Codebooks as tiles without records, one block after the other; padding tables are zero.
+
+    A block has `joined` tables; column table·entries + entry of its matrix is that codebook's word in the rows of its
+    table's coordinates and zero in those of the others. Per tile of `lanes` columns one beat a coordinate.
+    """
+    shape = CoarseShape.of(head, lanes)
+    codebooks = np.zeros((shape.tables, head.entries, head.dims), np.int8)
+    codebooks[: head.tiles] = head.codebooks
+    own = codebooks.reshape(-1, shape.joined, head.entries, head.dims)[blocks.start : blocks.stop]
+    weight = np.zeros((len(blocks), shape.joined, head.entries, shape.joined, head.dims), np.int8)
+    for member in range(shape.joined):
+        weight[:, member, :, member] = own[:, member]
+    tiles = weight.reshape(len(blocks) * shape.block_tiles, lanes, shape.length)
+    return np.ascontiguousarray(tiles.transpose(0, 2, 1)).view(np.uint8).reshape(-1)
+
+
+def index_bytes(head: CoarseHead, groups: range, lanes: int, radii: bool) -> Bytes:
+    """Index groups: a beat of biases, with `radii` a beat of radii, then `lanes` rows of indices, whole beats each.
+
+    Byte l of beat q of a row is the index of table q·lanes + l; with nibbles it holds those of tables
+    2·(q·lanes + l) and, in its high half, of the next one.
+    """
+    shape, rows = CoarseShape.of(head, lanes), tile_rows(groups, len(head.indices), lanes)
+    indices = _take(head.indices.astype(np.uint8, copy=False), rows)
+    indices = np.pad(indices, ((0, 0), (0, shape.tables - head.tiles)))
+    if shape.nibbles:
+        indices = indices[:, 0::2] | indices[:, 1::2] << 4
+    parts = [_take(head.bias.astype(np.int8, copy=False), rows).view(np.uint8).reshape(len(groups), lanes)]
+    if radii:
+        parts.append(_take(head.radius.astype(np.uint8, copy=False), rows).reshape(len(groups), lanes))
+    parts.append(indices.reshape(len(groups), lanes * shape.beats * lanes))
+    return np.concatenate(parts, axis=1).reshape(-1)

@@ -8,13 +8,16 @@ from typing import Protocol
 from ..hdl.config import Config
 from ..hdl.isa import FIELDS, Opcode
 from .errors import CapacityError
-from .layout import ceil_div, heads_per_engine
+from .head_mode import HeadMode
+from .layout import CoarseShape, ceil_div, heads_per_engine
 from .quantised import Linear, QuantisedModel
 
 MAX_BEATS = (1 << 16) - 1
 """of one read request: a tile or a row group is one request"""
 MAX_ROWS = 1 << 20
 """of the vocabulary: indices have 20 bits"""
+MAX_TABLES = 256
+"""of the coarse head: entries of all tables are counted with the 16 bits of an exchange index"""
 _LINEARS = ("query", "key", "value", "projection", "up", "down")
 
 
@@ -56,6 +59,28 @@ def check_shape(model: Shape, context: int, config: Config) -> None:
         _within(model, what, value, name, limit, f"raise it with --set {name}={value}{advice}")
     _within(model, "query heads of an engine", run, "what an op can count", most_heads, "use more --engines")
     _within(model, "vocabulary", model.vocab, "what indices can count", MAX_ROWS, "take a model with a smaller one")
+
+
+def check_head(model: QuantisedModel, config: Config, mode: HeadMode) -> None:
+    """Raises `CapacityError` or `ModelError` unless `config` can get the logits of `model` in this mode."""
+    mode.best(config.limits)
+    if not mode.coarse:
+        return
+    head, limits, lanes = mode.head_of(model), config.limits, config.lanes
+    shape = CoarseShape.of(head, lanes)
+    shard = ceil_div(ceil_div(model.vocab, lanes), config.engines) * lanes
+    fewer = ", or fit fewer tables with lpu lmhead"
+    for what, value, name, limit, advice in (
+        ("coordinates of the coarse head", shape.coordinates, "limits.max_hidden", limits.max_hidden, ""),
+        ("beats of an index row", shape.beats, "limits.max_index_beats", limits.max_index_beats, fewer),
+        ("vocabulary rows of an engine", shard, "limits.max_shard", limits.max_shard, ", or use more --engines"),
+    ):
+        _within(model, what, value, name, limit, f"raise it with --set {name}={value}{advice}")
+    _within(model, "tables of the coarse head", shape.tables, "what the exchange can count", MAX_TABLES,
+            "fit fewer with lpu lmhead")
+    _within(model, "coordinates of all tables, padding included,", shape.tables * shape.dims,
+            "limits.max_hidden + limits.max_ffn", config.gather_depth,
+            f"raise one with --set limits.max_ffn={shape.tables * shape.dims - limits.max_hidden}{fewer}")
 
 
 def check_formats(model: QuantisedModel, config: Config) -> None:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from .errors import ModelError, ToolError
-from .quantised import Layer, Linear, Norm, QuantisedModel, Table
+from .quantised import CoarseHead, Layer, Linear, Margin, Norm, QuantisedModel, Table
 
 FORMAT = 1
 _KEY = "lpu"
@@ -92,10 +92,17 @@ def _model(tree: dict[str, Any]) -> QuantisedModel:
     tables = {k: None if tree[k] is None else Table(**tree[k]) for k in ("embedding", "position", "head")}
     rope = None if tree["rope"] is None else tuple(tree["rope"])
     final_norm, layers = Norm(**tree["final_norm"]), [_layer(layer) for layer in tree["layers"]]
-    return QuantisedModel(**{**tree, **tables, "rope": rope, "layers": layers, "final_norm": final_norm})
+    coarse = None if tree.get("coarse") is None else _coarse(tree["coarse"])
+    return QuantisedModel(**{**tree, **tables, "rope": rope, "layers": layers, "final_norm": final_norm,
+                             "coarse": coarse})
 
 
 def _layer(tree: dict[str, Any]) -> Layer:
     parts: dict[str, Any] = {k: Linear(**tree[k]) for k in _LINEARS}
     parts.update({k: Norm(**tree[k]) for k in ("attention_norm", "ffn_norm")})
     return Layer(**{**tree, **parts, "table": tuple(tree["table"])})
+
+
+def _coarse(tree: dict[str, Any]) -> CoarseHead:
+    margins = {k: Margin(**tree[k]) for k in ("provable", "calibrated")}
+    return CoarseHead(**{**tree, "basis": Linear(**tree["basis"]), **margins})

@@ -7,6 +7,8 @@ nothing has written start with garbage, as in hardware.
 
 from __future__ import annotations
 
+import heapq
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +18,22 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...hdl.config import Config
 from ...hdl.isa import MAGIC, OP_BYTES, VERSION, Destination, Function, Opcode, Source, decode
+from ...tools.quantised import Margin
 from .embed import add_residual, embed
-from .fixed import Int, requantise
+from .fixed import Int, requantise, round_shift
+from .head import HIGHEST_BOUND, LOWEST_BOUND, NEVER, bounds, margin_scale
 from .norm import norm
 from .osu import attend, scores
 from .pods import multiply
 from .sfu import activate, gate, rope, to_cache
+
+Place = tuple[int, int, int]
+"""(memory: a `Destination`, index, token) of a word on the exchange"""
+Ranked = list[tuple[int, int]]
+"""(vocabulary row, score or logit), best first, the lowest row first on ties"""
+_LOOKED_UP = (Destination.BYTE_TABLE, Destination.NIBBLE_TABLE)
+_CAN_CLIP = (Destination.COORDINATE, *_LOOKED_UP)
+"""memories for which it counts whether a value was cut to its width"""
 
 
 class ProgramError(AssertionError):
@@ -34,8 +46,23 @@ class Exchange:
 
     op: int
     """index of the WAIT"""
-    words: dict[tuple[int, int, int], Int]
-    """(residual, index, token) → value"""
+    words: dict[Place, Int]
+    clipped: set[Place]
+    """coordinates and table entries that were cut to their width"""
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """elements that an op puts on the exchange"""
+
+    memory: Destination
+    index: Int
+    tokens: Int
+    """those to write"""
+    values: Int
+    """`[all tokens, index]`"""
+    clipped: NDArray[np.bool_]
+    """likewise"""
 
 
 @dataclass(frozen=True)
@@ -56,6 +83,10 @@ class Machine:
         """stored: bytes of each channel that were written before the first pass; garbage is put behind them"""
         rng = np.random.default_rng(0)
         self.config = config
+        self.results: list[Ranked] = []
+        """of the last pass, per token: the best exact logits, as many as the program says; empty without `head`"""
+        self.rows: list[list[int]] = []
+        """likewise the vocabulary rows that FINE has read: candidates by score, then the scan by index"""
         self.engines = [
             _Engine(config, c, program, n, rng) for c, n in zip(channels, stored or map(len, channels), strict=True)
         ]
@@ -70,9 +101,9 @@ class Machine:
         head: bool = True,
         observe: Callable[[Exchange], None] | None = None,
     ) -> Int:
-        """One pass over M ≤ `pods` tokens → logits `[M, vocab]`, `[M, 0]` without `head`.
+        """One pass over M ≤ `pods` tokens → logits `[M, vocab]`, `[M, 0]` without `head` or with a coarse head.
 
-        Arguments as those of `GoldenSession.run`. Raises `ProgramError`.
+        Arguments as those of `GoldenSession.run`. `results` and `rows` tell more. Raises `ProgramError`.
         """
         token = np.asarray(tokens, np.int64)
         count = len(token)
@@ -80,27 +111,38 @@ class Machine:
         position = base + np.arange(count) if positions is None else np.asarray(positions, np.int64)
         now = _Pass(token, position, base, np.concatenate([np.ones((count, base), bool), within], axis=1), head)
         programs = [e.begin(count) for e in self.engines]
-        words: dict[tuple[int, int, int], Int] = {}
+        words: dict[Place, Int] = {}
+        clipped: set[Place] = set()
         sent = 0
         logits: dict[int, Int] = {}
+        self.results, self.rows = [], []
         for index, ops in enumerate(zip(*programs, strict=True)):
             if len({op["opcode"] for op in ops}) != 1:
                 raise ProgramError(f"op {index}: engines are out of step")
             for engine, op in zip(self.engines, ops, strict=True):
-                for residual, at, pods, values in engine.execute(op, now):
-                    sent += len(at)
-                    for t in pods:
-                        for i, value in zip(at.tolist(), values[t], strict=True):
-                            if (residual, i, int(t)) in words:
+                for out in engine.execute(op, now):
+                    sent += len(out.index)
+                    for t in out.tokens.tolist():
+                        for i, value, cut in zip(out.index.tolist(), out.values[t], out.clipped[t], strict=True):
+                            place = (int(out.memory), i, t)
+                            if place in words:
                                 raise ProgramError(f"op {index}: element {i} of token {t} is sent twice")
-                            words[residual, i, int(t)] = value
+                            words[place] = value
+                            if cut:
+                                clipped.add(place)
                 if op["opcode"] == Opcode.HEAD and head:
                     logits |= engine.logits(op)
             if ops[0]["opcode"] == Opcode.WAIT:
-                self._deliver(index, ops, words, sent, count)
+                self._deliver(index, ops, words, clipped, sent, count)
                 if observe is not None:
-                    observe(Exchange(index, words))
-                words, sent = {}, 0
+                    observe(Exchange(index, words, clipped))
+                words, clipped, sent = {}, set(), 0
+            if ops[0]["opcode"] == Opcode.HEAD and head:
+                self.results = [_best(((i, int(v[t])) for i, v in logits.items()), ops) for t in range(count)]
+            if ops[0]["opcode"] == Opcode.SEARCH and head:
+                candidates = self._merge([e.search(op) for e, op in zip(self.engines, ops, strict=True)], ops, count)
+            if ops[0]["opcode"] == Opcode.FINE and head:
+                self._fine(ops, candidates)
         if sent:
             raise ProgramError(f"{sent} words are sent after the last WAIT")
         if sorted(logits) != list(range(len(logits))):
@@ -108,24 +150,62 @@ class Machine:
         return np.stack([logits[i] for i in range(len(logits))], axis=1) if logits else np.zeros((count, 0), np.int64)
 
     def _deliver(
-        self, index: int, ops: Sequence[dict[str, Any]], words: dict[tuple[int, int, int], Int], sent: int, count: int
+        self,
+        index: int,
+        ops: Sequence[dict[str, Any]],
+        words: dict[Place, Int],
+        clipped: set[Place],
+        sent: int,
+        count: int,
     ) -> None:
         for op in ops:
             expected = op["count"] * (count if op["per_token"] else 1)
             if sent != expected or len(words) != op["count"] * count:
                 raise ProgramError(f"op {index}: WAIT for {expected} words, {sent} were sent")
         for engine in self.engines:
-            for (residual, i, t), value in words.items():
-                (engine.residual if residual else engine.gather)[t, i] = value
+            for (memory, i, t), value in words.items():
+                engine.receive(memory)[t, i] = value
+                if memory == Destination.COORDINATE:
+                    engine.squares[t] += int(value) ** 2
+            for _, _, t in clipped:
+                engine.unbounded[t] = True
+
+    @staticmethod
+    def _merge(lists: Sequence[list[Ranked]], ops: Sequence[dict[str, Any]], count: int) -> list[Ranked]:
+        """the lists of all engines, per token, merged and cut to `best`"""
+        return [_best((entry for engine in lists for entry in engine[t]), ops) for t in range(count)]
+
+    def _fine(self, ops: Sequence[dict[str, Any]], candidates: Sequence[Ranked]) -> None:
+        """what FINE reads and finds, for all tokens"""
+        pairs = list(zip(self.engines, ops, strict=True))
+        for t, ranked in enumerate(candidates):
+            rows = [row for row, _ in ranked]
+            logits = {row: v for engine, op in pairs for row, v in engine.fine(op, t, rows)}
+            if len(logits) != len(rows):
+                raise ProgramError(f"token {t}: {len(rows)} candidates, {len(logits)} rows of the shards")
+            if ops[0]["scan"]:
+                best = max(logits.values())
+                for engine, op in pairs:
+                    more = engine.scan(op, t, best, rows)
+                    logits |= dict(engine.fine(op, t, more))
+                    rows = rows + more
+            self.results.append(_best(logits.items(), ops))
+            self.rows.append(rows)
+
+
+def _best(entries: Iterable[tuple[int, int]], ops: Sequence[dict[str, Any]]) -> Ranked:
+    """the best entries in order, as many as the ops say"""
+    return heapq.nsmallest(ops[0]["best"], entries, key=lambda entry: (-entry[1], entry[0]))
 
 
 def first_difference(
     expected: Iterable[Exchange],
-    words: Iterable[tuple[int, int, int, Sequence[int]]],
+    words: Iterable[tuple[int, int, int, int, Sequence[int]]],
     names: Sequence[str],
     tokens: int,
 ) -> str | None:
-    """Compare captured words (residual, index, pod mask, values of the pods), in order of arrival, with `expected`.
+    """Compare captured words (memory, index, pod mask, mask of clipped pods, values of the pods), in order of arrival,
+    with `expected`; what is clipped counts for coordinates and table entries.
 
     Returns a line that names the first op that differs (`names`: op names of the program), or None.
     """
@@ -136,15 +216,18 @@ def first_difference(
             word = next(stream, None)
             if word is None:
                 return f"{name}: {len(missing)} elements never came"
-            residual, index, mask, values = word
+            memory, index, mask, clipped, values = word
             for t in range(tokens):
                 if mask >> t & 1:
-                    value = missing.pop((residual, index, t), None)
-                    place = f"{name}: {'residual' if residual else 'gathered'} element {index} of token {t}"
+                    value = missing.pop((memory, index, t), None)
+                    place = f"{name}: {Destination(memory).name.lower()} element {index} of token {t}"
                     if value is None:
                         return f"{place} was not expected"
                     if int(value) != values[t]:
                         return f"{place} is {values[t]}, golden has {int(value)}"
+                    cut = (memory, index, t) in exchange.clipped
+                    if memory in _CAN_CLIP and cut != clipped >> t & 1:
+                        return f"{place} is {'not ' if cut else ''}marked as clipped, against golden"
     return None
 
 
@@ -164,6 +247,11 @@ class _Engine:
         self.residual, self.normed = garbage(c.limits.max_hidden), garbage(c.limits.max_hidden)
         self.gather, self.vector = garbage(c.gather_depth), garbage(c.limits.vector_rows * c.lanes)
         self._cos, self._sin = garbage(c.padded_head_dim // 2), garbage(c.padded_head_dim // 2)
+        lookups = c.limits.max_index_beats * c.lanes
+        self.byte_tables, self.nibble_tables = garbage(lookups * 256), garbage(lookups * 2 * 16)
+        self.squares = [0] * tokens
+        self.unbounded = np.zeros(tokens, bool)
+        self._bounds, self._rows = np.zeros((tokens, 0), np.int64), 0
         header = decode(self._bytes(self.program, OP_BYTES).tobytes())
         if (header["opcode"], header.get("magic"), header.get("version"), header.get("fingerprint")) != (
             Opcode.HEADER,
@@ -178,8 +266,21 @@ class _Engine:
             raise ProgramError("HALT must be the last op, and only that")
         return ops
 
-    def execute(self, op: dict[str, Any], now: _Pass) -> list[tuple[int, Int, Int, Int]]:
-        """one op; returns what it sends: (residual, indices, tokens, values `[all tokens, indices]`)"""
+    def receive(self, memory: int) -> Int:
+        """the memory `[tokens, elements]` that a word of the exchange is written to"""
+        match memory:
+            case Destination.RESIDUAL:
+                return self.residual
+            case Destination.BYTE_TABLE:
+                return self.byte_tables
+            case Destination.NIBBLE_TABLE:
+                return self.nibble_tables
+            case Destination.GATHER | Destination.COORDINATE:
+                return self.gather
+        raise ProgramError(f"destination {memory} is not reached over the exchange")
+
+    def execute(self, op: dict[str, Any], now: _Pass) -> list[_Sent]:
+        """one op up to the exchange; returns what it sends"""
         c = self.config
         match op["opcode"]:
             case Opcode.TABLE:
@@ -204,21 +305,19 @@ class _Engine:
 
     # -- ops --------------------------------------------------------------------------------------------------
 
-    def _embed(self, op: dict[str, Any], now: _Pass) -> list[tuple[int, Int, Int, Int]]:
-        lanes, planes, length, sent = self.config.lanes, op["planes"], op["length"], []
+    def _embed(self, op: dict[str, Any], now: _Pass) -> list[_Sent]:
+        planes, length, sent = op["planes"], op["length"], []
         shift = op["shift"] - (op["shift"] >> 7 << 8)
         for t, row in enumerate((now.positions if op["by_position"] else now.tokens) - op["first"]):
             if 0 <= row < op["rows"]:
-                group = op["address"] + int(row) // lanes * (4 + lanes * op["beats"]) * lanes
-                m, s = self._records(group + 4 * (int(row) % lanes), 1)
-                data = self._bytes(group + (4 + int(row) % lanes * op["beats"]) * lanes, op["beats"] * lanes)
-                x = _integers(data.reshape(-1, planes, lanes).transpose(0, 2, 1)).reshape(-1)[:length]
+                m, s, data = self._row(op, int(row))
+                x = _integers(data.reshape(-1, planes, self.config.lanes).transpose(0, 2, 1)).reshape(-1)[:length]
                 x = embed(x, m, s, shift, self.config.numerics.residual_bits)
                 if op["add"]:
                     x = add_residual(self.residual[t, :length], x, self.config.numerics.residual_bits)
                 values = np.zeros((len(now.tokens), length), np.int64)
                 values[t] = x
-                sent.append((1, np.arange(length), np.array([t]), values))
+                sent.append(_unclipped(Destination.RESIDUAL, np.arange(length), np.array([t]), values))
         return sent
 
     def _norm(self, op: dict[str, Any]) -> None:
@@ -233,23 +332,34 @@ class _Engine:
             centred=bool(op["centred"]),
             table_bits=self.config.numerics.rsqrt_bits,
         )
-        (self.vector if op["to_vector"] else self.normed)[:, :n] = out
+        self.normed[:, :n] = out
+        if op["to_vector"]:
+            self.vector[:, :n] = out
 
-    def _gemv(self, op: dict[str, Any], now: _Pass) -> list[tuple[int, Int, Int, Int]]:
+    def _gemv(self, op: dict[str, Any], now: _Pass) -> list[_Sent]:
         c, lanes, length, planes = self.config, self.config.lanes, op["length"], op["planes"]
-        outputs, scales = op["tiles"] * lanes, 8 if op["bias"] else 4
+        outputs, scales = op["tiles"] * lanes, 0 if op["constant"] else 8 if op["bias"] else 4
         data = self._bytes(op["address"], op["tiles"] * (scales + length * planes) * lanes).reshape(op["tiles"], -1)
-        m, s = _split_records(data[:, : 4 * lanes].reshape(outputs, 4))
-        bias = (
-            np.ascontiguousarray(data[:, 4 * lanes : 8 * lanes]).view("<i4").reshape(-1).astype(np.int64)
-            if op["bias"]
-            else 0
-        )
+        bias: Int | int = 0
+        if op["constant"]:
+            m, s = np.full(outputs, op["m"], np.int64), np.full(outputs, op["s"], np.int64)
+        else:
+            m, s = _split_records(data[:, : 4 * lanes].reshape(outputs, 4))
+            if op["bias"]:
+                bias = np.ascontiguousarray(data[:, 4 * lanes : 8 * lanes]).view("<i4").reshape(-1).astype(np.int64)
         weight = _integers(data[:, scales * lanes :].reshape(op["tiles"], length, planes, lanes).transpose(0, 3, 1, 2))
-        x = self.gather if op["source"] == Source.GATHER else self.normed
-        acc = multiply(x[:, op["operand"] : op["operand"] + length], weight.reshape(outputs, length), 8 * (planes - 1))
-        residual = op["destination"] == Destination.RESIDUAL
+        memory = self.gather if op["source"] == Source.GATHER else self.normed
+        block, parts = op["block"] or op["tiles"], []
+        for i in range(0, op["tiles"], block):
+            x = memory[:, op["operand"] + i // block * length :][:, :length]
+            if x.shape[1] < length:
+                raise ProgramError(f"operands from {op['operand']} on reach beyond their memory")
+            parts.append(multiply(x, weight[i : i + block].reshape(-1, length), 8 * (planes - 1)))
+        acc = np.concatenate(parts, axis=1)
+        destination = Destination(op["destination"])
+        residual = destination == Destination.RESIDUAL
         value = requantise(acc, bias, m, s, c.numerics.residual_bits if residual else 16)
+        clipped = round_shift((acc + bias) * m, np.minimum(s, 60)) != value
         if op["function"] == Function.ACTIVATE:
             value = activate(value, self._table)
         elif op["function"] == Function.GATE:
@@ -269,7 +379,9 @@ class _Engine:
                 index, value = index[keep], value[:, keep]
                 if residual:
                     value = add_residual(self.residual[:, index], value, c.numerics.residual_bits)
-                return [(int(residual), index, np.arange(len(now.tokens)), value)]
+                if destination not in _CAN_CLIP:
+                    return [_unclipped(destination, index, np.arange(len(now.tokens)), value)]
+                return [_Sent(destination, index, np.arange(len(now.tokens)), value, clipped[:, keep])]
         return []
 
     def _append(self, op: dict[str, Any], x: Int, base: int) -> None:
@@ -289,7 +401,7 @@ class _Engine:
                     start = op["kv_address"] + h * op["kv_stride"] + beat * planes * lanes
                     self._bytes(start, planes * lanes)[:] = data[t, h, tile].reshape(-1)
 
-    def _attention(self, op: dict[str, Any], now: _Pass) -> list[tuple[int, Int, Int, Int]]:
+    def _attention(self, op: dict[str, Any], now: _Pass) -> list[_Sent]:
         n, lanes, planes, tiles = self.config.numerics, self.config.lanes, op["kv_planes"], op["head_tiles"]
         keys, sent = now.base + len(now.tokens), []
         blocks, size = -(-keys // n.block), tiles * planes * lanes
@@ -318,9 +430,8 @@ class _Engine:
             )
             m, s = self._records(op["address"] + h * tiles * 4 * lanes, tiles * lanes)
             out = requantise(mixed, 0, m, s, 16)[:, : op["head_dim"]]
-            sent.append(
-                (0, op["first"] + h * op["head_dim"] + np.arange(op["head_dim"]), np.arange(len(now.tokens)), out)
-            )
+            index = op["first"] + h * op["head_dim"] + np.arange(op["head_dim"])
+            sent.append(_unclipped(Destination.GATHER, index, np.arange(len(now.tokens)), out))
         return sent
 
     def logits(self, op: dict[str, Any]) -> dict[int, Int]:
@@ -335,7 +446,64 @@ class _Engine:
         out = requantise(multiply(x, weight), 0, m, s, 32)
         return {op["first"] + i: out[:, i] for i in range(groups * lanes) if op["first"] + i < op["limit"]}
 
+    def search(self, op: dict[str, Any]) -> list[Ranked]:
+        """the SEARCH op: per token the shard's best rows by coarse score; keeps the bounds of all rows"""
+        lanes, groups, beats, heads = self.config.lanes, op["groups"], op["beats"], 1 + op["margins"]
+        data = self._bytes(op["address"], groups * (heads + lanes * beats) * lanes).reshape(groups, -1)
+        rows = min(groups * lanes, max(0, op["limit"] - op["first"]))
+        bias = data[:, :lanes].reshape(-1).view(np.int8)[:rows].astype(np.int64)
+        indices = data[:, heads * lanes :].reshape(groups * lanes, beats * lanes)[:rows]
+        if op["nibbles"]:
+            indices = np.stack([indices & 15, indices >> 4], axis=2).reshape(rows, -1)
+            tables = self.nibble_tables.reshape(len(self.nibble_tables), -1, 16)
+        else:
+            tables = self.byte_tables.reshape(len(self.byte_tables), -1, 256)
+        if indices.shape[1] > tables.shape[1]:
+            raise ProgramError(f"rows of {indices.shape[1]} indices, {tables.shape[1]} tables")
+        totals = np.repeat((bias << op["bias_shift"])[None], len(tables), axis=0)
+        for j in range(indices.shape[1]):
+            totals += tables[:, j][:, indices[:, j]]
+        if op["margins"]:
+            margin = Margin(m=op["margin_m"], s=op["margin_s"], slack=_signed(op["slack"]), floor=0, miss_rate=0.0)
+            magnitudes = np.array([math.isqrt(q - 1) + 1 if q else 0 for q in self.squares], np.int64)
+            scale, too_large = margin_scale(magnitudes, margin)
+            self.unbounded |= too_large
+            radius = data[:, lanes : 2 * lanes].reshape(-1)[:rows].astype(np.int64)
+            self._bounds = bounds(totals, radius, scale, margin.slack)
+        self._rows = rows
+        own = range(op["first"], op["first"] + rows)
+        return [_best(zip(own, row.tolist(), strict=True), [op]) for row in totals]
+
+    def fine(self, op: dict[str, Any], token: int, rows: Iterable[int]) -> Ranked:
+        """exact logits of those of `rows` that this engine holds, in order; they are not scanned again"""
+        found = []
+        for row in rows:
+            local = row - op["first"]
+            if 0 <= local < self._rows:
+                m, s, data = self._row(op, local)
+                x = self.vector[token, op["operand"] * self.config.lanes :][: op["beats"] * self.config.lanes]
+                found.append((row, int(requantise(multiply(x, data.view(np.int8)[None])[0], 0, m, s, 32))))
+        return found
+
+    def scan(self, op: dict[str, Any], token: int, best: int, read: Sequence[int]) -> list[int]:
+        """rows that have not been read and whose bound reaches the candidates' best logit, in order"""
+        level = (best >> op["unit_shift"]) - _signed(op["offset"])
+        if self.unbounded[token] or level <= _signed(op["floor"]):
+            level = LOWEST_BOUND
+        limits = self._bounds[token].copy()
+        own = np.array([row - op["first"] for row in read], np.int64)
+        limits[own[(own >= 0) & (own < len(limits))]] = NEVER
+        return (op["first"] + np.flatnonzero(limits >= np.clip(level, LOWEST_BOUND, HIGHEST_BOUND))).tolist()
+
     # -- memory -----------------------------------------------------------------------------------------------
+
+    def _row(self, op: dict[str, Any], row: int) -> tuple[Int, Int, NDArray[np.uint8]]:
+        """m, s and bytes of a row, counted in the shard of a row-major table"""
+        lanes = self.config.lanes
+        group, member = divmod(row, lanes)
+        start = op["address"] + group * (4 + lanes * op["beats"]) * lanes
+        m, s = self._records(start + 4 * member, 1)
+        return m, s, self._bytes(start + (4 + member * op["beats"]) * lanes, op["beats"] * lanes)
 
     def _bytes(self, offset: int, size: int) -> NDArray[np.uint8]:
         if offset < 0 or offset + size > len(self.memory):
@@ -344,6 +512,15 @@ class _Engine:
 
     def _records(self, offset: int, count: int) -> tuple[Int, Int]:
         return _split_records(self._bytes(offset, 4 * count).reshape(count, 4))
+
+
+def _unclipped(memory: Destination, index: Int, tokens: Int, values: Int) -> _Sent:
+    return _Sent(memory, index, tokens, values, np.zeros(values.shape, bool))
+
+
+def _signed(word: int) -> int:
+    """a 32-bit field as a signed number"""
+    return word - (word >> 31 << 32)
 
 
 def _split_records(data: NDArray[np.uint8]) -> tuple[Int, Int]:
