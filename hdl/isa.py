@@ -90,6 +90,8 @@ class Field:
 
 _COMMON = {"opcode": Field(0, 0, 8, "operation")}
 
+_TAIL = Field(0, 23, 1, "part of the LM head: skipped, like HEAD, SEARCH and FINE, in a pass without it")
+
 FIELDS: dict[Opcode, dict[str, Field]] = {
     Opcode.HEADER: {
         "version": Field(0, 8, 8, "encoding version, refused when it is not this one"),
@@ -118,7 +120,8 @@ FIELDS: dict[Opcode, dict[str, Field]] = {
     },
     Opcode.NORM: {
         "centred": Field(0, 8, 1, "LayerNorm instead of RMSNorm"),
-        "to_vector": Field(0, 9, 1, "write the vector buffer instead of the normed activations"),
+        "to_vector": Field(0, 9, 1, "write the vector buffer as well as the normed activations"),
+        "tail": _TAIL,
         "address": Field(1, 0, 32, "per element gamma and beta, signed 16 bits each"),
         "length": Field(2, 0, 16, "elements"),
         "shift": Field(2, 16, 8, "right shift after gamma"),
@@ -132,6 +135,7 @@ FIELDS: dict[Opcode, dict[str, Field]] = {
         "bias": Field(0, 17, 1, "tiles carry bias beats"),
         "planes": Field(0, 18, 2, "weight bytes: 1 or 2"),
         "kv_planes": Field(0, 20, 2, "cache bytes per element: 1 or 2"),
+        "tail": _TAIL,
         "constant": Field(0, 22, 1, "tiles carry neither scale nor bias beats: all elements have the op's record"),
         "gate_shift": Field(0, 24, 8, "right shift after the gate multiply"),
         "address": Field(1, 0, 32, "first tile: scale beats, bias beats, then per input one beat a plane"),
@@ -212,6 +216,7 @@ FIELDS: dict[Opcode, dict[str, Field]] = {
     },
     Opcode.WAIT: {
         "per_token": Field(0, 8, 1, "count is per token of the pass"),
+        "tail": _TAIL,
         "count": Field(1, 0, 32, "exchange words that must have arrived since the last WAIT, and are then used up"),
     },
     Opcode.FENCE: {},

@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..common.payloads import OP_BITS, OpView, pass_context, read_request
+from ..common.payloads import OP_BITS, OpView, pass_context, read_request, row_job
 from ..config import Config
 from ..isa import Opcode
 from .items import ItemWalker
@@ -16,8 +16,9 @@ class AddressGenerator(wiring.Component):
     """Emits the read requests of each op in exactly the order in which issue consumes the beats
     (`docs/architecture.md`).
 
-    Requests never exceed 65535 beats. At FENCE it waits for one pulse of `fence` (pulses may come early; they are
-    counted). One request per cycle while it walks tiles; a few cycles of arithmetic where a row index is multiplied.
+    `i_job` brings the rows of FINE and their end. Requests never exceed 65535 beats. At FENCE it waits for one pulse of
+    `fence` (pulses may come early; they are counted). One request per cycle while it walks tiles; a few cycles of
+    arithmetic where a row index is multiplied.
     """
 
     def __init__(self, config: Config) -> None:
@@ -25,6 +26,7 @@ class AddressGenerator(wiring.Component):
         super().__init__({
             "context": In(pass_context(config)),
             "i_op": In(stream.Signature(OP_BITS)),
+            "i_job": In(stream.Signature(row_job(config))),
             "fence": In(1),
             "o": Out(stream.Signature(read_request())),
         })
@@ -59,19 +61,29 @@ class AddressGenerator(wiring.Component):
 
         rope, embed, norm = OpView(op, Opcode.ROPE), OpView(op, Opcode.EMBED), OpView(op, Opcode.NORM)
         gemv, attention, head = OpView(op, Opcode.GEMV), OpView(op, Opcode.ATTENTION), OpView(op, Opcode.HEAD)
+        search, fine = OpView(op, Opcode.SEARCH), OpView(op, Opcode.FINE)
         incoming = {o: OpView(self.i_op.payload, o) for o in Opcode}
 
         def beats_of_bytes(n: Value) -> Value:
             return (n + (lanes - 1)) >> log_lanes
 
-        tile_beats = Signal(24)  # of a GEMV tile or a group of HEAD rows
+        tile_beats = Signal(24)  # of a GEMV tile or a group of rows
         row = Signal(32)
-        m.d.sync += [
-            tile_beats.eq(Mux(
-                gemv.opcode == Opcode.HEAD, (head.beats << log_lanes) + 4,
-                Mux(gemv.planes == 2, gemv.length << 1, gemv.length) + Mux(gemv.bias, 8, 4))),
-            row.eq(Mux(embed.by_position, position, word) - embed.first),
-        ]
+        with m.Switch(gemv.opcode):
+            with m.Case(Opcode.HEAD):
+                m.d.sync += tile_beats.eq((head.beats << log_lanes) + 4)
+            with m.Case(Opcode.SEARCH):
+                m.d.sync += tile_beats.eq((search.beats << log_lanes) + Mux(search.margins, 2, 1))
+            with m.Default():
+                m.d.sync += tile_beats.eq(Mux(gemv.planes == 2, gemv.length << 1, gemv.length)
+                                          + Mux(gemv.constant, 0, Mux(gemv.bias, 8, 4)))
+        with m.If(embed.opcode == Opcode.EMBED):
+            m.d.sync += row.eq(Mux(embed.by_position, position, word) - embed.first)
+        row_beats = Signal(16)  # of a row of EMBED or FINE
+        rows_at = Signal(32)
+        m.d.comb += [row_beats.eq(embed.beats), rows_at.eq(embed.address)]
+        with m.If(embed.opcode == Opcode.FINE):
+            m.d.comb += [row_beats.eq(fine.beats), rows_at.eq(fine.address)]
 
         m.submodules.walker = walker = ItemWalker(c)
         item = walker.o.payload
@@ -101,12 +113,12 @@ class AddressGenerator(wiring.Component):
                             Opcode.GEMV,
                             Opcode.ATTENTION,
                             Opcode.FENCE,
+                            Opcode.HEAD,
+                            Opcode.SEARCH,
+                            Opcode.FINE,
                         ):
                             with m.Case(opcode):
                                 m.next = opcode.name
-                        with m.Case(Opcode.HEAD):
-                            with m.If(self.context.head):
-                                m.next = "HEAD"
             with m.State("TABLE"):
                 m.d.comb += [self.o.valid.eq(1), request.offset.eq(OpView(op, Opcode.TABLE).address),
                              request.beats.eq((4 << c.numerics.table_bits) // lanes)]
@@ -138,35 +150,50 @@ class AddressGenerator(wiring.Component):
             with m.State("EMBED"):  # `row` settles
                 m.next = "EMBED_ROW"
             with m.State("EMBED_ROW"):
-                m.d.sync += multiply(row >> log_lanes, (embed.beats << log_lanes) + 4)
-                m.d.sync += tile.eq(row[:log_lanes] * embed.beats)
-                m.next = "EMBED_PRODUCT"
+                m.next = "ROW"
                 with m.If(row >= embed.rows):
-                    m.next = "EMBED_NEXT"
-            with m.State("EMBED_PRODUCT"):
-                m.d.sync += offset.eq(embed.address + (product << log_lanes))
+                    m.next = "ROW_DONE"
+            with m.State("ROW"):
+                m.d.sync += multiply(row >> log_lanes, (row_beats << log_lanes) + 4)
+                m.d.sync += tile.eq(row[:log_lanes] * row_beats)
+                m.next = "ROW_PRODUCT"
+            with m.State("ROW_PRODUCT"):
+                m.d.sync += offset.eq(rows_at + (product << log_lanes))
                 with m.If(factor == 0):
-                    m.next = "EMBED_RECORD"
-            with m.State("EMBED_RECORD"):
+                    m.next = "ROW_RECORD"
+            with m.State("ROW_RECORD"):
                 m.d.comb += [self.o.valid.eq(1), request.beats.eq(1),
                              request.offset.eq(offset + ((row[:log_lanes] << 2) >> log_lanes << log_lanes))]
                 with m.If(self.o.ready):
                     m.d.sync += offset.eq(offset + ((tile + 4) << log_lanes))
-                    m.next = "EMBED_DATA"
-            with m.State("EMBED_DATA"):
-                m.d.comb += [self.o.valid.eq(1), request.beats.eq(embed.beats), request.offset.eq(offset)]
+                    m.next = "ROW_DATA"
+            with m.State("ROW_DATA"):
+                m.d.comb += [self.o.valid.eq(1), request.beats.eq(row_beats), request.offset.eq(offset)]
                 with m.If(self.o.ready):
-                    m.next = "EMBED_NEXT"
-            with m.State("EMBED_NEXT"):
+                    m.next = "ROW_DONE"
+            with m.State("ROW_DONE"):
                 m.d.sync += token.eq(token + 1)
-                m.next = "EMBED"
-                with m.If(token + 1 == self.context.tokens):
+                with m.If(embed.opcode == Opcode.FINE):
+                    m.next = "FINE"
+                with m.Elif(token + 1 == self.context.tokens):
                     m.next = "NEXT"
+                with m.Else():
+                    m.next = "EMBED"
+            with m.State("FINE"):
+                m.d.comb += self.i_job.ready.eq(1)
+                m.d.sync += row.eq(self.i_job.payload.row)
+                with m.If(self.i_job.valid):
+                    m.next = "ROW"
+                    with m.If(self.i_job.payload.end):
+                        m.next = "NEXT"
             with m.State("GEMV"):
                 m.d.sync += [offset.eq(gemv.address), tile.eq(gemv.tiles)]
                 m.next = "TILES"
             with m.State("HEAD"):
                 m.d.sync += [offset.eq(head.address), tile.eq(head.groups)]
+                m.next = "TILES"
+            with m.State("SEARCH"):
+                m.d.sync += [offset.eq(search.address), tile.eq(search.groups)]
                 m.next = "TILES"
             with m.State("TILES"):
                 m.d.comb += [self.o.valid.eq(tile != 0), request.offset.eq(offset), request.beats.eq(tile_beats)]

@@ -23,7 +23,7 @@ class Counters(wiring.Component):
         super().__init__({
             "clear": In(1),
             "run": In(1),
-            "events": In(int(Counter.STALL_EXCHANGE) + 1),
+            "events": In(max(c for c in Counter if c < Counter.OP_CLASS) + 1),
             "opcode": In(8),
             "index": In(8),
             "value": Out(COUNTER_BITS),

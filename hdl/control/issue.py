@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..common.payloads import OP_BITS, OpView, pass_context
+from ..common.payloads import OP_BITS, OpView, pass_context, row_job
 from ..config import Config
 from ..engine.operands import Operand, array_beat
 from ..engine.osu import key_request
 from ..engine.parameters import parameter_beat
 from ..engine.pods import Pods
+from ..engine.row_records import record_beat
+from ..engine.row_terms import terms_beat
 from ..engine.sfu import table_beat
 from ..isa import Destination, Opcode
 from .fetch import fetched_op
@@ -37,10 +39,13 @@ class Issue(wiring.Component):
             "context": In(pass_context(c)),
             "i_op": In(stream.Signature(fetched_op())),
             "i_beat": In(stream.Signature(c.beat_bits)),
+            "i_job": In(stream.Signature(row_job(c))),
             # to the units
             "o_array": Out(stream.Signature(array_beat(c), always_ready=True)),
             "o_key": Out(stream.Signature(key_request(c), always_ready=True)),
             "o_parameters": Out(stream.Signature(parameter_beat(c))),
+            "o_terms": Out(stream.Signature(terms_beat(c))),
+            "o_record": Out(stream.Signature(record_beat(c))),
             "o_load": Out(stream.Signature(table_beat(c))),
             "o_norm_beat": Out(stream.Signature(c.beat_bits)),
             "o_embed_beat": Out(stream.Signature(c.beat_bits)),
@@ -48,7 +53,7 @@ class Issue(wiring.Component):
             "o_epilogue": Out(stream.Signature(OP_BITS)),
             "o_cache": Out(stream.Signature(OP_BITS)),
             "o_osu": Out(stream.Signature(OP_BITS)),
-            "o_argmax": Out(stream.Signature(OP_BITS)),
+            "o_head": Out(stream.Signature(OP_BITS)),
             "o_norm": Out(stream.Signature(OP_BITS)),
             "o_embed": Out(stream.Signature(data.StructLayout({
                 "op": OP_BITS, "pod": range(max(c.pods, 2)), "record_byte": range(c.lanes)}))),
@@ -85,14 +90,17 @@ class Issue(wiring.Component):
         rope, embed = OpView(op, Opcode.ROPE), OpView(op, Opcode.EMBED)
         gemv, attention = OpView(op, Opcode.GEMV), OpView(op, Opcode.ATTENTION)
         head, wait, norm = OpView(op, Opcode.HEAD), OpView(op, Opcode.WAIT), OpView(op, Opcode.NORM)
+        search, fine = OpView(op, Opcode.SEARCH), OpView(op, Opcode.FINE)
 
-        for unit in (self.o_epilogue, self.o_cache, self.o_osu, self.o_argmax, self.o_norm):
+        for unit in (self.o_epilogue, self.o_cache, self.o_osu, self.o_head, self.o_norm):
             m.d.comb += unit.payload.eq(op)
         for unit in (self.o_norm_beat, self.o_embed_beat):
             m.d.comb += unit.payload.eq(self.i_beat.payload)
         m.d.comb += [
             self.o_parameters.payload.beat.eq(self.i_beat.payload),
             self.o_load.payload.beat.eq(self.i_beat.payload),
+            self.o_terms.payload.beat.eq(self.i_beat.payload),
+            self.o_record.payload.beat.eq(self.i_beat.payload),
         ]
 
         # credits
@@ -142,6 +150,10 @@ class Issue(wiring.Component):
         plane = Signal()
         column = Signal(16)    # key within the block, or row within the group
         part = Signal(16)      # beat within a row
+        block = Signal(16)     # tile within the operand's block
+        operand = Signal(16)   # first element of the tile's inputs
+        job = Signal(row_job(c))
+        m.d.comb += self.o_record.payload.job.eq(job)
         token = Signal(range(c.pods + 1))
         pod = token[:max(1, (c.pods - 1).bit_length())]
         row = Signal(32)
@@ -159,16 +171,15 @@ class Issue(wiring.Component):
         m.d.comb += [self.o_embed.payload.op.eq(op), self.o_embed.payload.pod.eq(pod),
                      self.o_embed.payload.record_byte.eq((row[:log_lanes] << 2)[:log_lanes])]
 
-        def dispatch(units: list[tuple[Any, Any]], following: str) -> None:
-            """hand the op once to each (unit, wanted) that wants it, then go on"""
-            sent = Signal(len(units), name=f"sent_{following.lower()}")
-            taken = Signal(len(units), name=f"taken_{following.lower()}")
+        def dispatch(name: str, *units: tuple[Any, Any]) -> Value:
+            """hand the op once to each (unit, wanted) that wants it; up in the cycle in which the last takes it"""
+            sent = Signal(len(units), name=f"sent_{name}")
+            taken = Signal(len(units), name=f"taken_{name}")
             for i, (unit, wanted) in enumerate(units):
                 m.d.comb += [unit.valid.eq(go & wanted & ~sent[i]),
                              taken[i].eq(sent[i] | ~wanted | (unit.valid & unit.ready))]
             m.d.sync += sent.eq(taken & ~taken.all().replicate(len(units)))
-            with m.If(go & taken.all()):
-                m.next = following
+            return go & taken.all()
 
         two_planes = Signal()  # of the stream being consumed
         last_plane = Signal()
@@ -193,15 +204,15 @@ class Issue(wiring.Component):
                         column.eq(0),
                         part.eq(0),
                         token.eq(0),
+                        block.eq(0),
+                        operand.eq(OpView(incoming.op, Opcode.GEMV).operand),
                     ]
                     with m.Switch(incoming.op[0:8]):
                         for opcode in (Opcode.HALT, Opcode.TABLE, Opcode.ROPE, Opcode.EMBED, Opcode.NORM, Opcode.GEMV,
-                                       Opcode.ATTENTION, Opcode.WAIT, Opcode.FENCE):
+                                       Opcode.ATTENTION, Opcode.WAIT, Opcode.FENCE, Opcode.HEAD, Opcode.SEARCH,
+                                       Opcode.FINE):
                             with m.Case(opcode):
                                 m.next = opcode.name
-                        with m.Case(Opcode.HEAD):
-                            with m.If(self.context.head):
-                                m.next = "HEAD"
 
             with m.State("HALT"):
                 m.d.comb += self.waiting.eq(1)
@@ -290,10 +301,13 @@ class Issue(wiring.Component):
             # -- GEMV ----------------------------------------------------------------------------------------
             with m.State("GEMV"):
                 to_cache = (gemv.destination == Destination.KEY) | (gemv.destination == Destination.VALUE)
-                with m.If(gemv.tiles == 0):
-                    m.next = "NEXT"
-                with m.Else():
-                    dispatch([(self.o_epilogue, Const(1)), (self.o_cache, to_cache)], "GEMV_PARAMETERS")
+                busy = gemv.tiles != 0
+                with m.If(dispatch("gemv", (self.o_epilogue, busy), (self.o_cache, to_cache & busy))):
+                    m.next = "GEMV_PARAMETERS"
+                    with m.If(gemv.tiles == 0):
+                        m.next = "NEXT"
+                    with m.Elif(gemv.constant):
+                        m.next = "GEMV_DATA"
             with m.State("GEMV_PARAMETERS"):
                 m.d.comb += self.o_parameters.payload.bias.eq(gemv.bias)
                 with m.If(pass_beat(self.o_parameters)):
@@ -306,7 +320,7 @@ class Issue(wiring.Component):
                     want.eq(1),
                     two_planes.eq(gemv.planes == 2),
                     array.operand.eq(Mux(gemv.source, Operand.GATHER, Operand.NORMED)),
-                    array.address.eq(gemv.operand + count),
+                    array.address.eq(operand + count),
                     array.first.eq((count == 0) & ~plane),
                     last.eq((count + 1 == gemv.length) & last_plane),
                     array.shift.eq(Mux(two_planes, 8, 0)),
@@ -316,8 +330,11 @@ class Issue(wiring.Component):
                     with m.If(last_plane):
                         m.d.sync += count.eq(count + 1)
                     with m.If(last):
-                        m.d.sync += [count.eq(0), plane.eq(0), tile.eq(tile + 1)]
-                        m.next = "GEMV_PARAMETERS"
+                        m.d.sync += [count.eq(0), plane.eq(0), tile.eq(tile + 1), block.eq(block + 1)]
+                        with m.If(block + 1 == gemv.block):
+                            m.d.sync += [block.eq(0), operand.eq(operand + gemv.length)]
+                        with m.If(~gemv.constant):
+                            m.next = "GEMV_PARAMETERS"
                         with m.If(tile + 1 == gemv.tiles):
                             m.next = "NEXT"
 
@@ -326,7 +343,8 @@ class Issue(wiring.Component):
                 m.d.sync += query_row.eq(attention.operand)
                 m.d.comb += walker.start.eq(1)
                 busy = attention.heads != 0
-                dispatch([(self.o_epilogue, busy), (self.o_osu, busy)], "ATTENTION_ITEM")
+                with m.If(dispatch("attention", (self.o_epilogue, busy), (self.o_osu, busy))):
+                    m.next = "ATTENTION_ITEM"
             with m.State("ATTENTION_ITEM"):
                 m.d.sync += [column.eq(0), part.eq(0), value_tile.eq(0), count.eq(0)]
                 with m.If(~walker.busy):
@@ -393,11 +411,12 @@ class Issue(wiring.Component):
                             m.next = "ATTENTION_ITEM"
 
             # -- LM head -------------------------------------------------------------------------------------
-            with m.State("HEAD"):
-                with m.If(head.groups == 0):
-                    m.next = "NEXT"
-                with m.Else():
-                    dispatch([(self.o_argmax, Const(1))], "HEAD_RECORDS")
+            with m.State("HEAD"):  # a shard without rows, too: its lists are empty
+                m.d.comb += self.o_head.valid.eq(go)
+                with m.If(go & self.o_head.ready):
+                    m.next = "HEAD_RECORDS"
+                    with m.If(head.groups == 0):
+                        m.next = "NEXT"
             with m.State("HEAD_RECORDS"):
                 with m.If(pass_beat(self.o_parameters)):
                     m.d.sync += count.eq(count + 1)
@@ -418,7 +437,58 @@ class Issue(wiring.Component):
                             m.next = "HEAD_RECORDS"
                             with m.If(tile + 1 == head.groups):
                                 m.next = "HEAD_DONE"
-            with m.State("HEAD_DONE"):  # rows on the way are logits for as long as this is the op
+            with m.State("HEAD_DONE"):  # what rows on the way are is said by the op
                 with m.If(rows == 0):
                     m.next = "NEXT"
+            with m.State("SEARCH"):
+                m.d.comb += self.o_head.valid.eq(go)
+                with m.If(go & self.o_head.ready):
+                    m.next = "SEARCH_TERMS"
+                    with m.If(search.groups == 0):
+                        m.next = "NEXT"
+            with m.State("SEARCH_TERMS"):
+                m.d.comb += self.o_terms.payload.radii.eq(search.margins)
+                with m.If(pass_beat(self.o_terms)):
+                    m.d.sync += count.eq(count + 1)
+                    with m.If(count == search.margins):
+                        m.d.sync += [count.eq(0), column.eq(0)]
+                        m.next = "SEARCH_ROWS"
+            with m.State("SEARCH_ROWS"):
+                m.d.comb += [
+                    want.eq(1), is_row.eq(1), array.operand.eq(Operand.LOOKUP), array.address.eq(part),
+                    array.nibbles.eq(search.nibbles), array.first.eq(part == 0), last.eq(part + 1 == search.beats),
+                ]
+                with m.If(launch):
+                    m.d.sync += part.eq(part + 1)
+                    with m.If(last):
+                        m.d.sync += [part.eq(0), column.eq(column + 1)]
+                        with m.If(column == c.lanes - 1):
+                            m.d.sync += tile.eq(tile + 1)
+                            m.next = "SEARCH_TERMS"
+                            with m.If(tile + 1 == search.groups):
+                                m.next = "HEAD_DONE"
+            with m.State("FINE"):
+                m.d.comb += self.o_head.valid.eq(go)
+                with m.If(go & self.o_head.ready):
+                    m.next = "FINE_JOB"
+            with m.State("FINE_JOB"):
+                m.d.comb += [self.waiting.eq(1), self.i_job.ready.eq(go)]
+                m.d.sync += job.eq(self.i_job.payload)
+                with m.If(self.i_job.ready & self.i_job.valid):
+                    m.next = "FINE_RECORD"
+                    with m.If(self.i_job.payload.end):
+                        m.next = "NEXT"
+            with m.State("FINE_RECORD"):
+                with m.If(pass_beat(self.o_record)):
+                    m.next = "FINE_ROW"
+            with m.State("FINE_ROW"):
+                m.d.comb += [
+                    want.eq(1), is_row.eq(1), array.operand.eq(Operand.VECTOR), array.address.eq(fine.operand + part),
+                    array.first.eq(part == 0), last.eq(part + 1 == fine.beats),
+                ]
+                with m.If(launch):
+                    m.d.sync += part.eq(part + 1)
+                    with m.If(last):
+                        m.d.sync += part.eq(0)
+                        m.next = "FINE_JOB"
         return m

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from ..common.payloads import OP_BITS, OpView, exchange_word, pass_context
+from ..common.payloads import OP_BITS, OpView, exchange_word, list_word, pass_context, row_job
 from ..config import Config
 from ..control.address import AddressGenerator
 from ..control.counters import COUNTER_BITS, Counters
@@ -21,11 +21,12 @@ from ..memory.axi import axi4_signature, connect_flat, dma_window
 from ..memory.reader import Reader
 from ..memory.writer import Writer
 from ..registers import Counter
-from .argmax import Argmax, head_result
 from .cache import CachePacker
 from .embed import Embed
 from .epilogue import Epilogue
+from .head import Head
 from .lane_buffer import LaneBuffer
+from .magnitude import Magnitude
 from .norm import Norm
 from .operands import OperandFetch
 from .osu import Osu
@@ -33,9 +34,14 @@ from .parameters import ParameterBank
 from .pods import Pods
 from .requantise import Requantiser
 from .router import Router
+from .row_records import RowRecords
+from .row_terms import RowTerms, row_term
 from .sfu import Sfu
 from .sources import Kind, Sources, requantiser_tag
+from .tables import LookupTables
 
+JOB_QUEUE = 8
+"""vocabulary rows between the head and each of the two walkers"""
 OP_QUEUE = 8
 """ops between fetch and each of the two walkers: how many ops the reader may be ahead"""
 
@@ -43,6 +49,14 @@ OP_QUEUE = 8
 def handshake(m: Module, source: Any, sink: Any, condition: Any = 1) -> None:
     """valid and ready of two streams with payloads of their own, while `condition`"""
     m.d.comb += [sink.valid.eq(source.valid & condition), source.ready.eq(sink.ready & condition)]
+
+
+def in_tail(op: Value) -> Value:
+    """whether an op belongs to the LM head, which a pass may leave out"""
+    opcode, marked = op[0:8], OpView(op, Opcode.GEMV).tail
+    may = [opcode == o for o in (Opcode.NORM, Opcode.GEMV, Opcode.WAIT)]
+    must = [opcode == o for o in (Opcode.HEAD, Opcode.SEARCH, Opcode.FINE)]
+    return Cat(must).any() | (Cat(may).any() & marked)
 
 
 def engine_signature(c: Config) -> wiring.Signature:
@@ -55,7 +69,8 @@ def engine_signature(c: Config) -> wiring.Signature:
         "axi": Out(axi4_signature(c)),
         "o_exchange": Out(stream.Signature(exchange_word(c))),
         "i_exchange": In(stream.Signature(exchange_word(c), always_ready=True)),
-        "o_result": Out(stream.Signature(head_result(c))),
+        "o_list": Out(stream.Signature(list_word(c))),
+        "i_list": In(stream.Signature(list_word(c), always_ready=True)),
         "status": Out(engine_status()),
         "counter_index": In(8),
         "counter_value": Out(COUNTER_BITS),
@@ -64,7 +79,7 @@ def engine_signature(c: Config) -> wiring.Signature:
 
 class Engine(wiring.Component):
     """Executes its program from `start` to HALT. Everything it shares with others passes over `o_exchange` and
-    `i_exchange`.
+    `i_exchange`, and for the LM head over `o_list` and `i_list`.
 
     After a fault, or when `stop` is given, it starts nothing new; a reset makes it ready again once `status.quiet`.
     """
@@ -93,11 +108,15 @@ class Engine(wiring.Component):
         sub.osu = osu = Osu(c)
         sub.norm = norm = Norm(c)
         sub.embed = embed = Embed(c)
-        sub.argmax = argmax = Argmax(c)
+        sub.tables = tables = LookupTables(c)
+        sub.magnitude = magnitude = Magnitude(c)
+        sub.row_terms = row_terms = RowTerms(c)
+        sub.row_records = row_records = RowRecords(c, Pods.ROW_FIFO)
+        sub.head = head = Head(c)
         sub.cache = cache = CachePacker(c)
         sub.counters = counters = Counters()
 
-        for unit in (address, issue, epilogue, osu, cache):
+        for unit in (address, issue, epilogue, osu, cache, head):
             m.d.comb += unit.context.eq(self.context)
 
         # -- memory port ---------------------------------------------------------------------------------------------
@@ -117,14 +136,27 @@ class Engine(wiring.Component):
         sub.issue_ops = issue_ops = fifo.SyncFIFOBuffered(width=fetched_op().size, depth=OP_QUEUE)
         sub.address_ops = address_ops = fifo.SyncFIFOBuffered(width=OP_BITS, depth=OP_QUEUE)
         both = issue_ops.w_rdy & address_ops.w_rdy
+        skipped = in_tail(fetch.o.payload.op) & ~self.context.head
         m.d.comb += [
             fetch.o.ready.eq(both),
-            issue_ops.w_data.eq(fetch.o.payload), issue_ops.w_en.eq(fetch.o.valid & both),
-            address_ops.w_data.eq(fetch.o.payload.op), address_ops.w_en.eq(fetch.o.valid & both),
+            issue_ops.w_data.eq(fetch.o.payload), issue_ops.w_en.eq(fetch.o.valid & both & ~skipped),
+            address_ops.w_data.eq(fetch.o.payload.op), address_ops.w_en.eq(fetch.o.valid & both & ~skipped),
         ]
         wiring.connect(m, issue_ops.r_stream, issue.i_op)
         wiring.connect(m, address_ops.r_stream, address.i_op)
         m.d.comb += address.fence.eq(issue.fence)
+
+        # -- rows that the head wants, to both walkers ---------------------------------------------------------------
+        sub.issue_jobs = issue_jobs = fifo.SyncFIFOBuffered(width=row_job(c).size, depth=JOB_QUEUE)
+        sub.address_jobs = address_jobs = fifo.SyncFIFOBuffered(width=row_job(c).size, depth=JOB_QUEUE)
+        both_jobs = issue_jobs.w_rdy & address_jobs.w_rdy
+        m.d.comb += head.o_job.ready.eq(both_jobs)
+        for queue, walker in ((issue_jobs, issue), (address_jobs, address)):
+            m.d.comb += [
+                queue.w_data.eq(head.o_job.payload), queue.w_en.eq(head.o_job.valid & both_jobs),
+                walker.i_job.valid.eq(queue.r_rdy), walker.i_job.payload.eq(queue.r_data),
+                queue.r_en.eq(walker.i_job.ready),
+            ]
 
         # -- activation memories -------------------------------------------------------------------------------------
         bits = c.numerics.residual_bits
@@ -138,16 +170,31 @@ class Engine(wiring.Component):
 
         word = self.i_exchange.payload
         pods_mask = Mux(self.i_exchange.valid, word.pods, 0)
+        to_residual, to_table = word.memory == Destination.RESIDUAL, Signal()
+        is_coordinate = word.memory == Destination.COORDINATE
+        to_gather = (word.memory == Destination.GATHER) | is_coordinate
         m.d.comb += [
-            residual_write.addr.eq(word.index), residual_write.en.eq(Mux(word.residual, pods_mask, 0)),
-            gather_write.addr.eq(word.index), gather_write.en.eq(Mux(word.residual, 0, pods_mask)),
+            to_table.eq((word.memory == Destination.BYTE_TABLE) | (word.memory == Destination.NIBBLE_TABLE)),
+            residual_write.addr.eq(word.index), residual_write.en.eq(Mux(to_residual, pods_mask, 0)),
+            gather_write.addr.eq(word.index), gather_write.en.eq(Mux(to_gather, pods_mask, 0)),
+            tables.write.valid.eq(self.i_exchange.valid & to_table), tables.write.payload.index.eq(word.index),
+            tables.write.payload.pods.eq(word.pods),
+            tables.write.payload.nibble.eq(word.memory == Destination.NIBBLE_TABLE),
+            magnitude.i.valid.eq(self.i_exchange.valid & is_coordinate), magnitude.i.payload.pods.eq(word.pods),
+            magnitude.clear.eq(self.start),
             issue.arrived.eq(self.i_exchange.valid),
             residual_read.addr.eq(Mux(norm.idle, router.residual_address, norm.read_address)),
             residual_read.en.eq(1),
             norm.read_data.eq(residual_read.data), router.residual.eq(residual_read.data),
         ]
         for p in range(c.pods):
-            m.d.comb += [residual_write.data[p].eq(word.data[p]), gather_write.data[p].eq(word.data[p])]
+            m.d.comb += [residual_write.data[p].eq(word.data[p]), gather_write.data[p].eq(word.data[p]),
+                         tables.write.payload.data[p].eq(word.data[p]), magnitude.i.payload.data[p].eq(word.data[p])]
+        clipped = Signal(c.pods)  # tokens of whose coordinates or table entries one was cut
+        with m.If(self.start):
+            m.d.sync += clipped.eq(0)
+        with m.Elif(is_coordinate | to_table):
+            m.d.sync += clipped.eq(clipped | (word.clipped & pods_mask))
 
         # -- the array and its operands ------------------------------------------------------------------------------
         wiring.connect(m, issue.o_array, operands.i)
@@ -157,6 +204,8 @@ class Engine(wiring.Component):
             normed_read.addr.eq(operands.address), normed_read.en.eq(1), operands.normed.eq(normed_read.data),
             vector.read_row.eq(operands.address), operands.vector.eq(vector.read_data),
             operands.probability.eq(osu.o_probability.payload),
+            tables.row.eq(operands.lookup_row), tables.beat.eq(operands.lookup_beat),
+            tables.nibbles.eq(operands.lookup_nibbles), operands.lookup.eq(tables.values),
         ]
         wiring.connect(m, issue.o_key, osu.i_key)
         wiring.connect(m, issue.o_parameters, parameters.i)
@@ -183,6 +232,19 @@ class Engine(wiring.Component):
             sources.i_record.valid.eq(parameters.o.valid & is_head),
             parameters.o.ready.eq(Mux(is_head, sources.i_record.ready, epilogue.i_record.ready)),
         ]
+        sub.terms = terms = fifo.SyncFIFOBuffered(width=row_term().size, depth=Pods.ROW_FIFO)  # of rows on their way
+        wiring.connect(m, issue.o_terms, row_terms.i)
+        wiring.connect(m, issue.o_record, row_records.i)
+        record = row_records.o.payload
+        handshake(m, row_records.o, sources.i_fine)
+        m.d.comb += [
+            terms.w_data.eq(row_terms.o.payload), terms.w_en.eq(row_terms.o.valid),
+            row_terms.o.ready.eq(terms.w_rdy),
+            sources.i_term.valid.eq(terms.r_rdy), sources.i_term.payload.eq(terms.r_data),
+            terms.r_en.eq(sources.i_term.ready),
+            sources.i_fine.payload.m.eq(record.m), sources.i_fine.payload.s.eq(record.s),
+            sources.i_fine.payload.index.eq(record.row), sources.i_fine.payload.pods.eq(record.pods),
+        ]
         wiring.connect(m, epilogue.o, sources.i_sum)
         wiring.connect(m, pods.o_row, sources.i_row)
         wiring.connect(m, embed.o, sources.i_embed)
@@ -196,11 +258,14 @@ class Engine(wiring.Component):
             sfu.i.payload.value.eq(result.payload.value),
             sfu.i.payload.tag.eq(result.payload.tag.element),
             osu.i_score.valid.eq(result.valid & (kind == Kind.SCORE)),
-            argmax.i.valid.eq(result.valid & (kind == Kind.LOGIT)),
-            argmax.i.payload.eq(result.payload.value),
+            head.i.valid.eq(result.valid & ((kind == Kind.LOGIT) | (kind == Kind.COARSE))),
+            head.i.payload.value.eq(result.payload.value),
+            head.i.payload.index.eq(result.payload.tag.element.index),
+            head.i.payload.pods.eq(result.payload.tag.element.pods),
             result.ready.eq(
-                Mux(kind == Kind.ELEMENT, sfu.i.ready, Mux(kind == Kind.SCORE, osu.i_score.ready, argmax.i.ready))
+                Mux(kind == Kind.ELEMENT, sfu.i.ready, Mux(kind == Kind.SCORE, osu.i_score.ready, head.i.ready))
             ),
+            sfu.i.payload.tag.clipped.eq(result.payload.clipped),
         ]
         for p in range(c.pods):
             m.d.comb += osu.i_score.payload[p].eq(result.payload.value[p])
@@ -218,7 +283,7 @@ class Engine(wiring.Component):
         log_lanes = (c.lanes - 1).bit_length()
         m.d.comb += [
             norm.o.ready.eq(1),
-            normed_write.addr.eq(norm.o.payload.index), normed_write.en.eq(norm.o.valid & ~to_vector),
+            normed_write.addr.eq(norm.o.payload.index), normed_write.en.eq(norm.o.valid),
             normed_write.data.eq(norm.o.payload.data),
         ]
         with m.If(norm.o.valid & to_vector):
@@ -237,23 +302,39 @@ class Engine(wiring.Component):
 
         # -- ops of the units ----------------------------------------------------------------------------------------
         wiring.connect(m, issue.o_epilogue, epilogue.i_op)
-        cache_ops_idle = self._ops(m, issue, osu, norm, embed, argmax, cache)
+        cache_ops_idle = self._ops(m, issue, osu, norm, embed, cache)
         wiring.connect(m, issue.o_norm_beat, norm.i_beat)
         wiring.connect(m, issue.o_embed_beat, embed.i_beat)
 
+        # -- LM head -------------------------------------------------------------------------------------------------
+        search = OpView(issue.op, Opcode.SEARCH)
+        scaling = Signal()  # a search waits for the scale of its margins
+        is_search = (search.opcode == Opcode.SEARCH) & search.margins
+        with m.If(magnitude.i_scale.valid & magnitude.i_scale.ready):
+            m.d.sync += scaling.eq(1)
+        with m.If(head.i_op.valid & head.i_op.ready):
+            m.d.sync += scaling.eq(0)
+        m.d.comb += [
+            magnitude.i_scale.valid.eq(issue.o_head.valid & is_search & head.idle & ~scaling),
+            magnitude.i_scale.payload.m.eq(search.margin_m), magnitude.i_scale.payload.s.eq(search.margin_s),
+            head.scale.eq(magnitude.scale), head.unbounded.eq(clipped | magnitude.cut),
+        ]
+        handshake(m, issue.o_head, head.i_op, ~is_search | (scaling & magnitude.idle))
+        m.d.comb += head.i_op.payload.eq(issue.o_head.payload)
+        wiring.connect(m, head.o_list, wiring.flipped(self.o_list))
+        wiring.connect(m, wiring.flipped(self.i_list), head.i_list)
+
         # -- writes: the cache and the logits never at once ----------------------------------------------------------
         m.d.comb += [
-            argmax.tokens.eq(self.context.tokens), argmax.store.eq(self.context.logits),
-            writer.i.valid.eq(cache.o.valid | argmax.o_write.valid),
-            writer.i.payload.eq(Mux(cache.o.valid, cache.o.payload, argmax.o_write.payload)),
-            cache.o.ready.eq(writer.i.ready), argmax.o_write.ready.eq(writer.i.ready & ~cache.o.valid),
+            writer.i.valid.eq(cache.o.valid | head.o_write.valid),
+            writer.i.payload.eq(Mux(cache.o.valid, cache.o.payload, head.o_write.payload)),
+            cache.o.ready.eq(writer.i.ready), head.o_write.ready.eq(writer.i.ready & ~cache.o.valid),
         ]
-        wiring.connect(m, argmax.o, wiring.flipped(self.o_result))
 
         # -- status ----------------------------------------------------------------------------------------------------
         m.d.comb += [
             issue.units_idle.eq(epilogue.idle & (on_the_way == 0) & sfu.idle & router.idle & osu.idle & cache.idle
-                                & argmax.idle & embed.idle & ~pods.o_row.valid & cache_ops_idle),
+                                & head.idle & embed.idle & ~pods.o_row.valid & cache_ops_idle),
             issue.norm_idle.eq(norm.idle), issue.embed_idle.eq(embed.idle), issue.writes_idle.eq(writer.idle),
         ]
         status = self.status
@@ -288,11 +369,12 @@ class Engine(wiring.Component):
             events[Counter.STALL_DEPENDENCY].eq(issue.waiting),
             events[Counter.STALL_DRAIN].eq(issue.stall_drain),
             events[Counter.STALL_EXCHANGE].eq(router.stalled),
+            events[Counter.FINE_ROWS].eq(row_records.i.valid & row_records.i.ready),
         ]
         return m
 
     def _ops(
-        self, m: Module, issue: Issue, osu: Osu, norm: Norm, embed: Embed, argmax: Argmax, cache: CachePacker
+        self, m: Module, issue: Issue, osu: Osu, norm: Norm, embed: Embed, cache: CachePacker
     ) -> Value:
         """each unit\'s fields of the op that issue hands out; returns whether no op of the cache packer waits"""
         attention = OpView(issue.o_osu.payload, Opcode.ATTENTION)
@@ -315,13 +397,6 @@ class Engine(wiring.Component):
         op = embed.i_op.payload
         m.d.comb += [op.length.eq(row.length), op.planes.eq(row.planes), op.pod.eq(issue.o_embed.payload.pod),
                      op.shift.eq(row.shift), op.record_byte.eq(issue.o_embed.payload.record_byte)]
-
-        head = OpView(issue.o_argmax.payload, Opcode.HEAD)
-        handshake(m, issue.o_argmax, argmax.i_op)
-        op = argmax.i_op.payload
-        log_lanes = (self._c.lanes - 1).bit_length()
-        m.d.comb += [op.first.eq(head.first), op.rows.eq(head.groups << log_lanes), op.limit.eq(head.limit),
-                     op.logits.eq(head.logits), op.stride.eq(head.logits_stride)]
 
         # keys and values of one layer overlap: the packer's next op waits in a queue
         m.submodules.cache_ops = cache_ops = fifo.SyncFIFO(width=OP_BITS, depth=2)

@@ -19,4 +19,10 @@ MUTATIONS = [
              test=_TINY, what="the last block of keys is read as if it were full"),
     Mutation(file=_FILE, find="with m.If(row >= embed.rows):", replace="with m.If(row > embed.rows):",
              test=_TINY, what="the row behind a shard is read as well"),
+    Mutation(file=_FILE, find="Mux(search.margins, 2, 1)", replace="2",
+             test=_ONE, what="a beat too many where there are no radii"),
+    Mutation(file=_FILE, find="with m.If(self.i_job.payload.end):", replace="with m.If(0):",
+             test=_ONE, what="FINE never ends"),
+    Mutation(file=_FILE, find="row_beats.eq(fine.beats)", replace="row_beats.eq(embed.beats + 1)",
+             test=_TINY, what="rows of FINE have the length of an embedding's"),
 ]

@@ -20,4 +20,12 @@ MUTATIONS = [
              test=_TEST, what="probabilities enter the total once a plane"),
     Mutation(file=_FILE, find="beat_valid.eq(self.i_beat.valid & go)", replace="beat_valid.eq(self.i_beat.valid)",
              test=_TEST, what="beats are consumed after stop"),
+    Mutation(file=_FILE, find="block.eq(0), operand.eq(operand + gemv.length)", replace="block.eq(0)",
+             test=_TEST, what="all tables are built from the first coordinates"),
+    Mutation(file=_FILE, find="with m.If(~gemv.constant):", replace="with m.If(1):",
+             test=_TEST, what="tiles without records lose their first beats"),
+    Mutation(file=_FILE, find="with m.If(count == search.margins):", replace="with m.If(count == 0):",
+             test=_TEST, what="radii are taken for indices"),
+    Mutation(file=_FILE, find="array.nibbles.eq(search.nibbles)", replace="array.nibbles.eq(0)",
+             test=_TEST, what="nibbles are looked up as bytes"),
 ]

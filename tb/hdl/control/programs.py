@@ -61,9 +61,11 @@ def random_op(config: Config, rng: np.random.Generator, opcode: Opcode) -> bytes
                 "tiles": pick(5),
                 "planes": pick(3, 1),
                 "bias": pick(2),
+                "constant": pick(2),
+                "block": pick(4),
                 "source": pick(2),
                 "operand": pick(100),
-                "destination": pick(5),
+                "destination": pick(8),
                 "function": pick(4),
                 "head_tiles": pick(3, 1),
                 "kv_planes": pick(3, 1),
@@ -85,6 +87,11 @@ def random_op(config: Config, rng: np.random.Generator, opcode: Opcode) -> bytes
             }
         case Opcode.HEAD:
             fields = {"address": address(), "beats": pick(12, 1), "operand": pick(4), "groups": pick(4)}
+        case Opcode.SEARCH:
+            fields = {"address": address(), "beats": pick(4, 1), "groups": pick(4), "margins": pick(2),
+                      "nibbles": pick(2)}
+        case Opcode.FINE:
+            fields = {"address": address(), "beats": pick(12, 1), "operand": pick(4), "scan": pick(2)}
         case Opcode.WAIT:
             fields = {"count": pick(5), "per_token": pick(2)}
         case _:
@@ -93,11 +100,19 @@ def random_op(config: Config, rng: np.random.Generator, opcode: Opcode) -> bytes
 
 
 BODY = [Opcode.TABLE, Opcode.ROPE, Opcode.EMBED, Opcode.NORM, Opcode.GEMV, Opcode.ATTENTION, Opcode.HEAD, Opcode.WAIT,
-        Opcode.FENCE]
+        Opcode.FENCE, Opcode.SEARCH, Opcode.FINE]
+
+
+def random_jobs(rng: np.random.Generator) -> list[int]:
+    """rows of a shard, as FINE is asked to read them"""
+    return [int(row) for row in rng.integers(0, 1000, int(rng.integers(6)))]
 
 
 def random_program(config: Config, rng: np.random.Generator, ops: int) -> bytes:
-    """HEADER, `ops` random ops, HALT"""
-    body = [random_op(config, rng, BODY[int(rng.integers(len(BODY)))]) for _ in range(ops)]
+    """HEADER, `ops` random ops of which at most one is FINE, HALT"""
+    opcodes = [BODY[int(i)] for i in rng.integers(len(BODY) - 1, size=ops)]
+    if ops and rng.random() < 0.5:
+        opcodes[int(rng.integers(ops))] = Opcode.FINE
+    body = [random_op(config, rng, opcode) for opcode in opcodes]
     header = encode(Opcode.HEADER, version=VERSION, magic=MAGIC, fingerprint=config.fingerprint, ops=ops + 2)
     return b"".join([header, *body, encode(Opcode.HALT)])

@@ -14,7 +14,7 @@ from typing import Any
 import cocotb
 import numpy as np
 import pytest
-from lpu.hdl.common.payloads import OP_BITS, pass_context
+from lpu.hdl.common.payloads import OP_BITS, pass_context, row_job
 from lpu.hdl.config import Config
 from lpu.hdl.control.fetch import fetched_op
 from lpu.hdl.control.issue import Issue
@@ -22,17 +22,19 @@ from lpu.hdl.engine.operands import Operand, array_beat
 from lpu.hdl.engine.osu import key_request
 from lpu.hdl.engine.parameters import parameter_beat
 from lpu.hdl.engine.pods import Pods
+from lpu.hdl.engine.row_records import record_beat
+from lpu.hdl.engine.row_terms import terms_beat
 from lpu.hdl.engine.sfu import table_beat
 from lpu.hdl.isa import OP_BYTES, Destination, Opcode, decode, encode
 from lpu.sim.golden.requests import items
 from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, pack, parameters, run_bench
-from lpu.tb.hdl.control.programs import BODY, random_context, random_op, random_program
+from lpu.tb.hdl.control.programs import BODY, random_context, random_jobs, random_op, random_program
 
 CONFIGS = {
     "one": Config(lanes=8, pods=1).replace(numerics__table_bits=4, numerics__block=8),
     "wide": Config(lanes=64, pods=16).replace(numerics__table_bits=6, numerics__block=16),
 }
-UNITS = ("o_epilogue", "o_cache", "o_osu", "o_argmax", "o_norm")
+UNITS = ("o_epilogue", "o_cache", "o_osu", "o_head", "o_norm")
 SETTLING = {Opcode.TABLE: "units_idle", Opcode.ROPE: "units_idle", Opcode.NORM: "norm_idle", Opcode.EMBED: "embed_idle"}
 """what an op waits for after its last beat"""
 
@@ -58,12 +60,12 @@ class Work:
 
 
 def array(operand: Operand, address: int, plane: int, planes: int, first: bool, last: bool, *, shift: int = 0,
-          tag: int = 0) -> dict[str, int]:
+          tag: int = 0, nibbles: int = 0) -> dict[str, int]:
     """a beat for the array"""
     two = planes == 2
     return {"operand": int(operand), "address": address, "unsigned": int(two and not plane), "high": plane,
             "first": int(first and not plane), "last": int(last and plane == planes - 1), "shift": shift + 8 * two,
-            "tag": tag}
+            "tag": tag, "nibbles": nibbles}
 
 
 def attention(c: Config, op: dict[str, Any], keys: int, work: Work) -> None:
@@ -89,8 +91,14 @@ def attention(c: Config, op: dict[str, Any], keys: int, work: Work) -> None:
                     work.beats.append(("o_array", beat, request))
 
 
+def rows_of(operand: Operand, address: int, beats: int, rows: int, nibbles: int = 0) -> list[tuple[str, Any, None]]:
+    """row products of `beats` beats each"""
+    return [("o_array", array(operand, address + i, 0, 1, i == 0, i == beats - 1, nibbles=nibbles), None)
+            for _ in range(rows) for i in range(beats)]
+
+
 def execute(c: Config, data: bytes, context: dict[str, Any]) -> Work:
-    """what issue does with one op"""
+    """what issue does with one op; `context` has `jobs`, rows that FINE is to read"""
     op, bits = decode(data), int.from_bytes(data, "little")
     work = Work(op)
     tokens = context["tokens"]
@@ -116,20 +124,33 @@ def execute(c: Config, data: bytes, context: dict[str, Any]) -> Work:
             if op["destination"] in (Destination.KEY, Destination.VALUE):
                 work.units.append(("o_cache", bits))
             source, n = (Operand.GATHER if op["source"] else Operand.NORMED), op["length"]
-            for _ in range(op["tiles"]):
-                work.beats += [("o_parameters", {"bias": op["bias"]}, None)] * (8 if op["bias"] else 4)
-                work.beats += [("o_array", array(source, op["operand"] + i, plane, op["planes"], i == 0, i == n - 1),
+            for tile in range(op["tiles"]):
+                records = 0 if op["constant"] else 8 if op["bias"] else 4
+                operand = op["operand"] + (tile // op["block"] * n if op["block"] else 0)
+                work.beats += [("o_parameters", {"bias": op["bias"]}, None)] * records
+                work.beats += [("o_array", array(source, operand + i, plane, op["planes"], i == 0, i == n - 1),
                                 None) for i in range(n) for plane in range(op["planes"])]
         case Opcode.ATTENTION if op["heads"]:
             work.units = [("o_epilogue", bits), ("o_osu", bits)]
             attention(c, op, context["base"] + tokens, work)
-        case Opcode.HEAD if op["groups"] and context["head"]:
-            work.units = [("o_argmax", bits)]
+        case Opcode.HEAD:
+            work.units = [("o_head", bits)]
             for _ in range(op["groups"]):
                 work.rows.append((c.lanes, False))
                 work.beats += [("o_parameters", {"bias": 0}, None)] * 4
-                work.beats += [("o_array", array(Operand.VECTOR, op["operand"] + i, 0, 1, i == 0, i == op["beats"] - 1),
-                                None) for _ in range(c.lanes) for i in range(op["beats"])]
+                work.beats += rows_of(Operand.VECTOR, op["operand"], op["beats"], c.lanes)
+        case Opcode.SEARCH:
+            work.units = [("o_head", bits)]
+            for _ in range(op["groups"]):
+                work.rows.append((c.lanes, False))
+                work.beats += [("o_terms", {"radii": op["margins"]}, None)] * (1 + op["margins"])
+                work.beats += rows_of(Operand.LOOKUP, 0, op["beats"], c.lanes, op["nibbles"])
+        case Opcode.FINE:
+            work.units = [("o_head", bits)]
+            for row in context["jobs"]:
+                work.rows.append((1, False))
+                work.beats.append(("o_record", {"job": {"end": 0, "row": row, "pod": 0}}, None))
+                work.beats += rows_of(Operand.VECTOR, op["operand"], op["beats"], 1)
     return work
 
 
@@ -196,7 +217,7 @@ class Units:
                              (int(Opcode.FENCE), 1, 1), "fence with units idle and writes acknowledged")
         later = now + 1 + (self.bench.rng.exponential(self.slow) if np.isfinite(self.slow) else np.inf)
         for beat in self.array.values[self._seen:]:
-            if beat["last"] and beat["operand"] == Operand.VECTOR:
+            if beat["last"] and beat["operand"] in (Operand.VECTOR, Operand.LOOKUP):
                 self.rows.append(max(later, self.rows[-1] if self.rows else 0))
             elif beat["last"]:
                 self.tiles.append(max(later, self.tiles[-1] if self.tiles else 0))
@@ -246,9 +267,11 @@ class Fixture:
         self.rng = bench.rng
         self.op = StreamDriver(bench, dut, "i_op", fetched_op())
         self.beat = StreamDriver(bench, dut, "i_beat", c.beat_bits)
+        self.job = StreamDriver(bench, dut, "i_job", row_job(c))
         component = Issue(c)
         shapes = {"o_array": array_beat(c), "o_key": key_request(c), "o_parameters": parameter_beat(c),
-                  "o_load": table_beat(c), "o_norm_beat": c.beat_bits, "o_embed_beat": c.beat_bits,
+                  "o_terms": terms_beat(c), "o_record": record_beat(c), "o_load": table_beat(c),
+                  "o_norm_beat": c.beat_bits, "o_embed_beat": c.beat_bits,
                   "o_embed": component.o_embed.payload.shape(), **dict.fromkeys(UNITS, OP_BITS)}
         self.out = {name: StreamMonitor(bench, dut, name, shape) for name, shape in shapes.items()}
         self.units = Units(bench, dut, self.out["o_array"], self.out["o_key"])
@@ -262,9 +285,10 @@ class Fixture:
 
     async def start(self, program: bytes, context: dict[str, Any], pause: float = 0.0) -> list[Work]:
         """offer the program and its beats; expect what must come of them"""
-        self.dut.context.value = pack(pass_context(self.c), context)
+        self.dut.context.value = pack(pass_context(self.c), {k: v for k, v in context.items() if k != "jobs"})
         ops = [program[k:k + OP_BYTES] for k in range(OP_BYTES, len(program), OP_BYTES)]
-        works = [execute(self.c, op, context) for op in ops]
+        jobs = context.get("jobs", random_jobs(self.rng))
+        works = [execute(self.c, op, {**context, "jobs": jobs}) for op in ops]
         expected: dict[str, list[Any]] = {name: [] for name in self.out}
         beats = []
         for stream, payload, request in (beat for work in works for beat in work.beats):
@@ -282,6 +306,8 @@ class Fixture:
         self.dut.start.value = 0
         self.units.expect(works, context["tokens"])
         self.beat.queue(beats, pause)
+        for _ in range(sum(w.op["opcode"] == Opcode.FINE for w in works)):
+            self.job.queue([{"end": 0, "row": row, "pod": 0} for row in jobs] + [{"end": 1, "row": 3, "pod": 0}], pause)
         self.op.queue([{"op": int.from_bytes(op, "little"), "index": n + 1} for n, op in enumerate(ops)], pause)
         return works
 
@@ -295,7 +321,7 @@ class Fixture:
         await self.bench.until(lambda: int(self.dut.halted.value) == 1, within=20 * work + 2000)
         for monitor in self.out.values():
             await monitor.drained(within=1)
-        self.bench.check((self.op.idle, self.beat.idle), (True, True), "everything is used")
+        self.bench.check((self.op.idle, self.beat.idle, self.job.idle), (True, True, True), "everything is used")
         self.bench.check(int(self.dut.index.value), len(works), "index of the last op")
         self._check_times(works, context["tokens"])
         return works
@@ -355,16 +381,17 @@ async def each_op(dut: Any) -> None:
     f.pace(0.2, 4.0, 0.4)
     for opcode in BODY:
         ops = [random_op(f.c, f.rng, opcode) for _ in range(2)]
-        context = {**random_context(f.c, f.rng, keys=12), "head": 1}
+        context = random_context(f.c, f.rng, keys=12)
         await f.run(f.program(*ops), context, 0.1)
 
 
 @cocotb.test()
 async def skipped(dut: Any) -> None:
-    """without work there are no beats; without `head` no HEAD"""
+    """without work there are no beats"""
     f = Fixture(dut)
-    context = {**random_context(f.c, f.rng, keys=20), "head": 0}
-    works = await f.run(f.program(encode(Opcode.GEMV, length=1, planes=1), encode(Opcode.HEAD, beats=1, groups=3),
+    context = {**random_context(f.c, f.rng, keys=20), "jobs": []}
+    works = await f.run(f.program(encode(Opcode.GEMV, length=1, planes=1), encode(Opcode.HEAD, beats=1),
+                                  encode(Opcode.SEARCH, beats=1), encode(Opcode.FINE, beats=1),
                                   encode(Opcode.ATTENTION, kv_planes=1, head_tiles=1, group=1),
                                   encode(Opcode.EMBED, planes=1, length=1, beats=1)), context)
     f.bench.check(sum(len(work.beats) for work in works), 0, "beats")
@@ -384,10 +411,12 @@ async def ends_of_a_shard(dut: Any) -> None:
 async def full_rate(dut: Any) -> None:
     f = Fixture(dut)
     f.pace(0.0, 0.0, 1.0)
-    context = {**random_context(f.c, f.rng, keys=20), "head": 1, "base": 3 * f.c.numerics.block}
+    context = {**random_context(f.c, f.rng, keys=20), "base": 3 * f.c.numerics.block}
     gemv = {"length": 3 * f.c.lanes, "tiles": 3}
     cases = [(encode(Opcode.GEMV, planes=1, **gemv), 0), (encode(Opcode.GEMV, planes=2, bias=1, **gemv), 0),
-             (encode(Opcode.HEAD, beats=4, groups=3), 0)]
+             (encode(Opcode.GEMV, planes=1, constant=1, block=1, length=9, tiles=3), 0),
+             (encode(Opcode.HEAD, beats=4, groups=3), 0), (encode(Opcode.SEARCH, beats=1, groups=5, margins=1), 0),
+             (encode(Opcode.SEARCH, beats=3, groups=3, nibbles=1), 0)]
     blocks = -(-(context["base"] + context["tokens"]) // f.c.numerics.block)
     for planes in (1, 2):
         op = encode(Opcode.ATTENTION, kv_planes=planes, group=1, heads=2, head_tiles=2)
@@ -403,7 +432,7 @@ async def credits_bound(dut: Any) -> None:
     """no credit comes back: exactly as many tiles and rows leave as have room"""
     f = Fixture(dut)
     f.pace(0.0, np.inf, 1.0)
-    context = {**random_context(f.c, f.rng), "head": 1}
+    context = random_context(f.c, f.rng)
     for op, tiles, rows in ((encode(Opcode.GEMV, planes=1, length=3, tiles=9), Pods.TILES, 0),
                             (encode(Opcode.HEAD, beats=2, groups=9), 0, Pods.ROW_FIFO)):
         await f.bench.reset()
@@ -437,7 +466,7 @@ async def stop_freezes(dut: Any) -> None:
     f.pace(0.0, 2.0, 0.8)
     for _ in range(6):
         await f.bench.reset()
-        await f.start(random_program(f.c, f.rng, 8), {**random_context(f.c, f.rng, keys=20), "head": 1})
+        await f.start(random_program(f.c, f.rng, 8), random_context(f.c, f.rng, keys=20))
         await f.bench.cycle(int(f.rng.integers(1, 200)))
         dut.stop.value = 1
         before = len(f.op.cycles), len(f.beat.cycles), [len(m.values) for m in f.out.values()]
