@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,12 +19,14 @@ from . import bundle, folder, image
 from .bundle import Bundle
 from .calibrate import calibrate
 from .errors import ModelError, ToolError, UserError
+from .head_mode import HeadMode
 from .image import Image, load_image
 from .importers import load_model
 from .importers.tokenizer import Tokenizer
 from .limits import check_shape
 from .model import FloatModel
-from .texts import encode, read_documents
+from .quantised import QuantisedModel
+from .texts import Tokens, encode, read_documents, self_generated
 
 Width = Literal["auto", 8, 16]
 Progress = Callable[[str, float], None]
@@ -35,6 +37,13 @@ _TOOLS = ("assemble", "calibrate", "model", "node_report", "quantise", "quantise
 _GOLDEN = ("embed", "fixed", "model", "norm", "osu", "pods", "sfu", "tables")
 NUMERIC = ("sim/reference.py", *(f"tools/{n}.py" for n in _TOOLS), *(f"sim/golden/{n}.py" for n in _GOLDEN))
 """sources that a calibrated model depends on"""
+_FIT = ("tools/head_mode.py", "tools/lmhead/__init__.py", "tools/lmhead/fit.py", "tools/lmhead/hidden.py")
+COARSE = (*NUMERIC, "sim/golden/head.py", *_FIT)
+"""sources that a fitted coarse head depends on"""
+FIT_TOKENS = 8192
+"""of a text on which a coarse head is fitted, at most"""
+MISS_RATE = 1e-3
+"""stated for the calibrated margin when nothing else is asked for"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +54,12 @@ class Recipe:
     """to calibrate on; None: one that the model writes itself"""
     kv: Width = "auto"
     weights: Width = "auto"
+    miss_rate: float | None = None
+    """of the calibrated margin of a coarse head; None: `MISS_RATE`"""
+
+    def tokens(self, source: FloatModel, limit: int | None = None) -> Tokens | None:
+        """the text as tokens; None for one that the model must write; raises `CalibrationError`"""
+        return None if self.text is None else encode(source, read_documents(self.text), limit)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,46 +129,85 @@ def prepare(
     opened: Opened,
     config: Config,
     recipe: Recipe,
+    mode: HeadMode,
     *,
     context: int | None = None,
     progress: Progress | None = None,
 ) -> Bundle:
-    """The calibrated model: as it came, from the cache, or calibrated now as `recipe` says.
+    """The calibrated model, with a coarse head if `mode` uses it: as it came, from the cache, or made as `recipe` says.
 
     Sizes are checked against `config` first. Raises `CapacityError`, `CalibrationError` or `ModelError`.
     """
     check_shape(opened.shape, context or opened.shape.context, config)
+    mode.best(config.limits)
     if opened.bundle is not None:
         if recipe != Recipe():
             raise ModelError(
-                f"{opened.path} is calibrated already: --calibration, --kv, --weights need the checkpoint of it"
+                f"{opened.path} is calibrated already: "
+                "--calibration, --kv, --weights and --miss-rate need the checkpoint of it"
             )
+        if mode.coarse:
+            mode.head_of(opened.bundle.model)
         return opened.bundle
-    return calibrated(opened.require_source("calibration"), config.numerics, recipe, progress=progress)
+    source = opened.require_source("calibration")
+    made = calibrated(source, config.numerics, recipe, progress=progress)
+    return fitted(made, source, recipe, progress=progress) if mode.coarse else made
 
 
 def calibrated(source: FloatModel, numerics: Numerics, recipe: Recipe, *, progress: Progress | None = None) -> Bundle:
     """The float model in fixed point, from the cache if the same weights, text and code were calibrated before."""
-    tokens = None if recipe.text is None else encode(source, read_documents(recipe.text))
-    place = cache_folder("calibrated") / _key(source, numerics, tokens, recipe)
+    tokens = recipe.tokens(source)
+    settings = [dataclasses.asdict(numerics), recipe.kv, recipe.weights]
+
+    def make() -> QuantisedModel:
+        return calibrate(source, tokens, numerics, kv=recipe.kv, weights=recipe.weights, progress=progress)
+
+    parts = {k: v for k, v in vars(source).items() if k not in ("tokenizer", "path")}
+    return _cached("calibrated", _key(settings, tokens, parts, NUMERIC), make, source)
+
+
+def fitted(bundle: Bundle, source: FloatModel, recipe: Recipe, *, progress: Progress | None = None) -> Bundle:
+    """A calibrated model with a coarse LM head, fitted on the text of `recipe`, from the cache if that was done before.
+
+    Raises `CalibrationError` for a text that is too short, saying how long it must be.
+    """
+    from .lmhead.fit import fit, positions_needed
+    from .lmhead.hidden import collect
+
+    rate = MISS_RATE if recipe.miss_rate is None else recipe.miss_rate
+    tokens = recipe.tokens(source, FIT_TOKENS)
+
+    def make() -> QuantisedModel:
+        ids = tokens
+        if ids is None:
+            needed = positions_needed(bundle.model, rate)
+            ids = self_generated(source, max(needed, FIT_TOKENS // 2), seed=1, progress=progress)
+        x = collect(bundle.model, ids, progress=progress).x
+        return dataclasses.replace(bundle.model, coarse=fit(bundle.model, x, miss_rate=rate, progress=progress))
+
+    parts = {k: v for k, v in vars(bundle.model).items() if k not in ("name", "report", "coarse")}
+    return _cached("coarse", _key([rate], tokens, parts, COARSE), make, source)
+
+
+def _cached(kind: str, key: str, make: Callable[[], QuantisedModel], source: FloatModel) -> Bundle:
+    """what `make` gives, remembered; with the text side of `source`"""
+    place = cache_folder(kind) / key
     with contextlib.suppress(UserError):  # missing, or damaged: made again
         return Bundle.of(Bundle.load(place).model, source)
-    made = calibrate(source, tokens, numerics, kv=recipe.kv, weights=recipe.weights, progress=progress)
-    bundle = Bundle.of(made, source)
+    made = Bundle.of(make(), source)
     with contextlib.suppress(ToolError):  # a cache that cannot be written only costs time
-        bundle.save(place)
-    return bundle
+        made.save(place)
+    return made
 
 
-def _key(source: FloatModel, numerics: Numerics, tokens: np.ndarray | None, recipe: Recipe) -> str:
-    """hash of all that a calibrated model depends on"""
+def _key(settings: Any, tokens: Tokens | None, parts: dict[str, Any], sources: Sequence[str]) -> str:
+    """hash of all that a made model depends on"""
     digest = hashlib.sha256()
-    settings = [dataclasses.asdict(numerics), recipe.kv, recipe.weights]
     digest.update(json.dumps(settings, sort_keys=True).encode())
     if tokens is not None:
         digest.update(tokens.astype("<i8").tobytes())
-    _feed(digest, {k: v for k, v in vars(source).items() if k not in ("tokenizer", "path")})
-    for name in NUMERIC:
+    _feed(digest, parts)
+    for name in sources:
         digest.update((_PACKAGES / name).read_bytes())
     return digest.hexdigest()[:32]
 

@@ -8,14 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ..hdl.config import Config
+from .head_mode import HeadMode
+from .image import HeadBytes
 from .library import Progress as Callback
-from .runtime import Generation, Usage
+from .runtime import Generation, HeadPass, Usage
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 """progress and errors; never what a program reads"""
@@ -106,8 +109,43 @@ def presets(configs: Mapping[str, Config]) -> Table:
     return table(names, rows, "N engines × L lanes × P pods, on-chip memory, peak memory bytes per cycle")
 
 
+def head(mode: HeadMode, sizes: HeadBytes, passes: Sequence[HeadPass], agreement: float | None) -> dict[str, Any]:
+    """What the LM head did in a run, for JSON. Each of `passes` gave one token.
+
+    `bytes_per_token` counts all that the head reads, `fine_rows_*` rows of the vocabulary read one by one for a token.
+    """
+    rows = [p.fine_rows / p.tokens for p in passes] or [0.0]
+    return {
+        "mode": mode.mode,
+        "margin": mode.margin if mode.certified else None,
+        "k": mode.k,
+        "bytes_per_token": float(np.mean([sizes.of(p.fine_rows) for p in passes] or [sizes.static])),
+        "full_bytes_per_token": sizes.full,
+        "fine_rows_mean": float(np.mean(rows)),
+        "fine_rows_p99": float(np.percentile(rows, 99)),
+        "agreement": agreement,
+    }
+
+
+def _head_line(head: dict[str, Any]) -> str:
+    """`head`, for people"""
+    share = head["bytes_per_token"] / head["full_bytes_per_token"]
+    margin = f", {head['margin']} margin" if head["margin"] else ""
+    rows = f"{head['fine_rows_mean']:,.1f} rows (p99 {head['fine_rows_p99']:,.1f})"
+    agreed = "" if head["agreement"] is None else f"; {head['agreement']:.2%} agree with the full head"
+    return (
+        f"LM head: {head['mode']}{margin}, {head['bytes_per_token']:,.0f} bytes a token, {share:.1%} of the full, "
+        f"{rows}{agreed}"
+    )
+
+
 def summary(
-    run: Generation, usage: Usage | None, decode: Usage | None, bit_exact: bool | None, compared: int
+    run: Generation,
+    usage: Usage | None,
+    decode: Usage | None,
+    head: dict[str, Any] | None,
+    bit_exact: bool | None,
+    compared: int,
 ) -> list[str]:
     """the lines at the end of a run"""
     speed = f"{run.seconds / max(len(run.tokens), 1):.3f} s each" if run.tokens else ""
@@ -122,6 +160,8 @@ def summary(
         )
         stalls = ", ".join(f"{cause} {share:.1%}" for cause, share in usage.stall_shares().items())
         lines.append(f"cycles lost to: {stalls}")
+    if head is not None and head["mode"] != "full":
+        lines.append(_head_line(head))
     if bit_exact is not None:
         lines.append(f"bit-exact with the golden model: {'yes' if bit_exact else 'NO'} ({compared:,} logits compared)")
     return lines

@@ -11,25 +11,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..hdl.registers import Counter
+from ..sim.golden.head import find, top
 from ..sim.golden.model import GoldenSession
 from ..sim.reference import Session
 from .backend import Backend, Device
 from .errors import PromptError
+from .head_mode import HeadMode
 from .image import Image
 from .importers.tokenizer import Tokenizer
 from .model import FloatModel
 from .quantised import QuantisedModel
 from .sampling import Sampler
 
+FULL = HeadMode()
 STALLS = (Counter.STALL_MEMORY, Counter.STALL_DEPENDENCY, Counter.STALL_DRAIN, Counter.STALL_EXCHANGE)
+
+
+Best = list[tuple[int, float]]
+"""a token's best exact logits, (vocabulary row, logit), best first and the lowest row first on ties"""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a pass over M tokens says about what follows each. `logits` `[M, vocab]` only where they were asked for."""
+    """What a pass over M tokens says about what follows each."""
 
-    best: list[int]
-    logits: NDArray[Any] | None
+    lists: list[Best]
+    """one a token, as long as the head mode's `k` says; logits in units of `Decoder.scale`"""
+    logits: NDArray[Any] | None = None
+    """all of them `[M, vocab]`, only where they were asked for and the head computes them"""
+    fine_rows: int = 0
+    """vocabulary rows that were read one by one, for all tokens of the pass together"""
+
+    @property
+    def best(self) -> list[int]:
+        """the likeliest token after each"""
+        return [entries[0][0] for entries in self.lists]
 
 
 class Decoder(Protocol):
@@ -48,33 +64,52 @@ class Decoder(Protocol):
 
 
 class FloatDecoder:
-    """the float reference"""
+    """the float reference, with lists of the best `k`"""
 
     scale = 1.0
 
-    def __init__(self, model: FloatModel) -> None:
+    def __init__(self, model: FloatModel, k: int = 1) -> None:
         self.context = self.width = model.context
-        self._session = Session(model)
+        self._session, self._k = Session(model), k
 
     def run(self, tokens: Sequence[int], base: int, *, head: bool, logits: bool) -> Found | None:
         """see `Decoder`"""
         self._session.length = base
         x = self._session.extend(tokens)
-        return Found(np.argmax(x, axis=1).tolist(), x) if head else None
+        return Found(_lists(x, self._k), x) if head else None
 
 
 class GoldenDecoder:
-    """the integer golden model; `width` as the machine's pods, which changes nothing but the number of passes"""
+    """The integer golden model; `width` as the machine's pods, which changes nothing but the number of passes.
 
-    def __init__(self, model: QuantisedModel, width: int) -> None:
+    All logits that were asked for are those of the full head in every mode. Raises `ModelError` when the model has no
+    codebooks for `mode`.
+    """
+
+    def __init__(self, model: QuantisedModel, width: int, mode: HeadMode = FULL) -> None:
         self.context, self.width = model.context, width
         self.scale = 2.0**-model.logit_frac
-        self._session = GoldenSession(model)
+        self._session, self._mode = GoldenSession(model), mode
+        self._coarse = mode.head_of(model) if mode.coarse else None
 
     def run(self, tokens: Sequence[int], base: int, *, head: bool, logits: bool) -> Found | None:
         """see `Decoder`"""
-        x = self._session.run(tokens, base=base, head=head)
-        return Found(np.argmax(x, axis=1).tolist(), x) if head else None
+        x = self._session.hidden(tokens, base=base)
+        if not head:
+            return None
+        full = self._session.logits(x) if logits or self._coarse is None else None
+        if self._coarse is None:
+            assert full is not None
+            return Found(_lists(full, self._mode.k), full)
+        table = self._session.model.lm_head
+        found = find(self._coarse, table, x, self._mode.k, self._mode.margin_of(self._coarse))
+        lists = [list(zip(f.tokens.tolist(), f.logits.tolist(), strict=True)) for f in found]
+        return Found(lists, full, sum(len(f.rows) for f in found))
+
+
+def _lists(logits: NDArray[Any], k: int) -> list[Best]:
+    """the k largest of each row"""
+    return [[(int(i), row[i].item()) for i in top(row, k)] for row in logits]
 
 
 @dataclass
@@ -131,13 +166,15 @@ class DeviceDecoder:
         self.last = Usage(image.config.engines)
         self.saturated = False
         self._image = image
+        self._best = image.head.best(image.config.limits)
         self._device = Device(backend, image.config)
         self._device.load_image(image.channels, program=image.program)
 
     def run(self, tokens: Sequence[int], base: int, *, head: bool, logits: bool) -> Found | None:
         """see `Decoder`"""
         positions = range(base, base + len(tokens))
-        result = self._device.run_pass(tokens, positions, base, head=head, logits=logits)
+        logits &= not self._image.head.coarse
+        result = self._device.run_pass(tokens, positions, base, head=head, logits=logits, best=self._best)
         counters = self._device.read_counters()
         self.last = Usage(self.usage.engines)
         self.last.add(counters)
@@ -152,39 +189,83 @@ class DeviceDecoder:
                 for engine, (offset, stride, rows) in enumerate(self._image.logits_area())
             ]
             stored = np.concatenate(shards, axis=1)
-        return Found(result.tokens, stored)
+        lists: list[Best] = [list(zip(*entries, strict=True)) for entries in result.lists]
+        return Found(lists, stored, sum(c["fine_rows"] for c in counters))
 
 
 class Checked:
-    """A decoder with the golden model beside it. `difference` names the first bit of an answer that differs."""
+    """A decoder beside the golden model in the same mode: lists, rows read and, in full mode, all logits are compared.
 
-    def __init__(self, decoder: Decoder, model: QuantisedModel, text: Callable[[int], str] = str) -> None:
+    `difference` names the first bit of an answer that differs; `agreement` says how often the full head agrees.
+    """
+
+    def __init__(
+        self, decoder: Decoder, model: QuantisedModel, text: Callable[[int], str] = str, mode: HeadMode = FULL
+    ) -> None:
         """text: a readable form of a token number"""
         self.context, self.width, self.scale = decoder.context, decoder.width, decoder.scale
         self.difference: str | None = None
         self.logits_compared = 0
-        self._decoder, self._golden, self._text = decoder, GoldenDecoder(model, decoder.width), text
+        self._decoder, self._golden, self._text = decoder, GoldenDecoder(model, decoder.width, mode), text
+        self._coarse = mode.coarse
+        self._agreed = self._positions = 0
+
+    @property
+    def agreement(self) -> float | None:
+        """share of the positions at which the full head's choice is the same; None before the first"""
+        return self._agreed / self._positions if self._positions else None
 
     def run(self, tokens: Sequence[int], base: int, *, head: bool, logits: bool) -> Found | None:
-        """see `Decoder`; all logits of the pass are compared"""
-        found = self._decoder.run(tokens, base, head=head, logits=True)
+        """see `Decoder`"""
+        found = self._decoder.run(tokens, base, head=head, logits=logits or not self._coarse)
         expected = self._golden.run(tokens, base, head=head, logits=True)
-        if found is None or expected is None or found.logits is None or expected.logits is None:
+        if found is None or expected is None or expected.logits is None:
             return found
-        wrong = np.argwhere(np.asarray(found.logits) != np.asarray(expected.logits))
-        self.logits_compared += expected.logits.size
-        if self.difference is None:
-            for t, (got, want) in enumerate(zip(found.best, expected.best, strict=True)):
-                if got != want and not len(wrong):
-                    self.difference = f"position {base + t}: chose {self._text(got)}, golden chose {self._text(want)}"
-            if len(wrong):
-                t, row = (int(i) for i in wrong[0])
-                got, want = int(found.logits[t, row]), int(expected.logits[t, row])
-                self.difference = (
-                    f"position {base + t}: logit of {self._text(row)} is {got}, golden has {want} "
-                    f"({len(wrong)} of {expected.logits.size} differ)"
-                )
+        self._positions += len(tokens)
+        self._agreed += int((np.argmax(expected.logits, axis=1) == found.best).sum())
+        self.logits_compared += sum(len(entries) for entries in expected.lists)
+        difference = self._in_lists(found, expected, base)
+        if found.logits is not None:
+            self.logits_compared += expected.logits.size
+            difference = self._in_logits(found.logits, expected.logits, base) or difference
+        self.difference = self.difference or difference
         return found
+
+    def _in_logits(self, found: NDArray[Any], expected: NDArray[Any], base: int) -> str | None:
+        wrong = np.argwhere(found != expected)
+        if not len(wrong):
+            return None
+        t, row = (int(i) for i in wrong[0])
+        return (
+            f"position {base + t}: logit of {self._text(row)} is {int(found[t, row])}, golden has "
+            f"{int(expected[t, row])} ({len(wrong)} of {expected.size} differ)"
+        )
+
+    def _in_lists(self, found: Found, expected: Found, base: int) -> str | None:
+        for t, (mine, golden) in enumerate(zip(found.lists, expected.lists, strict=True)):
+            at = f"position {base + t}: "
+            if len(mine) != len(golden):
+                return f"{at}{len(mine)} best logits, golden has {len(golden)}"
+            for rank, ((token, logit), (other, value)) in enumerate(zip(mine, golden, strict=True)):
+                if token != other and rank == 0:
+                    return f"{at}chose {self._text(token)}, golden chose {self._text(other)}"
+                if (token, logit) != (other, value):
+                    return (
+                        f"{at}best logit number {rank + 1} is {logit} of {self._text(token)}, golden has {value} of "
+                        f"{self._text(other)}"
+                    )
+        if found.fine_rows != expected.fine_rows:
+            return f"position {base}: {found.fine_rows} vocabulary rows were read, golden reads {expected.fine_rows}"
+        return None
+
+
+@dataclass(frozen=True)
+class HeadPass:
+    """what the LM head did in a pass"""
+
+    tokens: int
+    fine_rows: int
+    """vocabulary rows read one by one, for all tokens together"""
 
 
 @dataclass(frozen=True)
@@ -198,6 +279,8 @@ class Generation:
     """`eos`, `tokens` (as many as asked for) or `difference` (a check failed)"""
     seconds: float
     first_token_seconds: float
+    head_passes: list[HeadPass] = field(default_factory=list)
+    """one for each pass that ran the LM head, and so for each generated token"""
 
 
 def check_lengths(prompt: Sequence[int], tokens: int, context: int, vocab: int) -> None:
@@ -233,24 +316,29 @@ def generate(
     tokens: int,
     *,
     sampler: Sampler | None = None,
+    listed: bool = False,
     eos: int | None = None,
     on_prompt: Callable[[int], None] | None = None,
     on_token: Callable[[int], None] | None = None,
 ) -> Generation:
     """Prefill in passes of `decoder.width` tokens (the LM head only in the last), then one token a pass.
 
+    The sampler draws from all logits, or from those of the list alone with `listed`, as it must with a coarse head.
     Ends with `eos` (None: never), after `tokens`, or when a `Checked` decoder finds a difference. `on_prompt(n)` is
     called when n prompt tokens are done, `on_token(token)` with each new token. Lengths must have been checked.
     """
     sampler = sampler or Sampler()
     begun = time.monotonic()
     produced: list[int] = []
+    head_passes: list[HeadPass] = []
     pending, base = list(prompt), 0
     stopped, first = "tokens", 0.0
     while len(produced) < tokens:
         now, pending = pending[: decoder.width], pending[decoder.width :]
-        found = decoder.run(now, base, head=not pending, logits=not sampler.greedy)
+        found = decoder.run(now, base, head=not pending, logits=not (sampler.greedy or listed))
         base += len(now)
+        if found is not None:
+            head_passes.append(HeadPass(len(now), found.fine_rows))
         if on_prompt is not None and not produced:
             on_prompt(base)
         if isinstance(decoder, Checked) and decoder.difference is not None:
@@ -258,8 +346,11 @@ def generate(
             break
         if found is None:
             continue
-        if sampler.greedy or found.logits is None:
-            token = found.best[-1]
+        best = found.lists[-1]
+        if sampler.greedy:
+            token = best[0][0]
+        elif listed or found.logits is None:
+            token = best[sampler.choose([logit * decoder.scale for _, logit in best])][0]
         else:
             token = sampler.choose(np.asarray(found.logits[-1], np.float64) * decoder.scale)
         first = first or time.monotonic() - begun
@@ -270,4 +361,4 @@ def generate(
         if token == eos:
             stopped = "eos"
             break
-    return Generation(list(prompt), produced, stopped, time.monotonic() - begun, first)
+    return Generation(list(prompt), produced, stopped, time.monotonic() - begun, first, head_passes)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from .. import report
 from ..compiler import compile_model
 from ..errors import ModelError
 from ..folder import check_target
 from ..image import KIND
 from ..library import open_model, prepare
-from .options import Calibration, Context, Json, Machine, Out, RequiredModel
+from .options import Calibration, Context, Head, Json, Machine, Out, RequiredModel
 
 
 def command(
@@ -18,6 +20,7 @@ def command(
     machine: Machine,
     calibration: Calibration,
     context: Context = None,
+    head: Head,
     as_json: Json = False,
 ) -> int:
     """Compile a model for a machine: one memory image per channel with its program, and a manifest.
@@ -26,16 +29,18 @@ def command(
 
         lpu compile path/to/stories260K --preset tiny --out stories-tiny
         lpu run stories-tiny
+        lpu compile path/to/gpt2 --lm-head certified --margin calibrated --miss-rate 0.001 --out gpt2-certified
     """
     check_target(out, KIND)
     chosen = machine.choose()
+    mode = head.choose(chosen.limits)
     opened = open_model(model)
     if opened.image is not None:
         raise ModelError(f"{opened.path} is compiled already: name the model that it was made from")
     positions = opened.positions(context)
     with report.progress() as progress:
-        bundle = prepare(opened, chosen, calibration.recipe, context=positions, progress=progress)
-        image = compile_model(bundle.model, chosen, context=positions)
+        bundle = prepare(opened, chosen, calibration.recipe(head.miss_rate), mode, context=positions, progress=progress)
+        image = compile_model(bundle.model, chosen, context=positions, head=mode)
         image.save(out, bundle)
     rows = [
         (f"channel{e:02d}.bin", stored, len(channel))
@@ -49,6 +54,7 @@ def command(
                 "config": chosen.to_dict(),
                 "fingerprint": chosen.fingerprint,
                 "ops": len(image.op_names),
+                "head": {**mode.to_dict(), **asdict(image.head_bytes())},
                 "channels": [{"file": f, "stored": s, "memory": m} for f, s, m in rows],
             }
         )

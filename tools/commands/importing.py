@@ -34,7 +34,7 @@ def command(
     source = opened.require_source("lpu import")
     formats = numerics(settings)
     with report.progress() as progress:
-        bundle = calibrated(source, formats, calibration.recipe, progress=progress)
+        bundle = calibrated(source, formats, calibration.recipe(), progress=progress)
     if out is not None:
         bundle.save(out)
     shape = bundle.manifest()["model"]

@@ -16,7 +16,9 @@ from typing import Annotated, Any, cast, get_type_hints
 
 import typer
 
-from ...hdl.config import Config, ConfigError, Numerics, preset
+from ...hdl.config import Config, ConfigError, Limits, Numerics, preset
+from ..errors import ImageError, UserError
+from ..head_mode import HeadMode
 from ..library import Recipe, Width
 
 
@@ -130,10 +132,96 @@ class Calibration:
     kv: Annotated[Bits, typer.Option("--kv", help="Bits of the KV cache; auto lets calibration choose.")] = Bits.auto
     weights: Weights = Bits.auto
 
-    @property
-    def recipe(self) -> Recipe:
+    def recipe(self, miss_rate: float | None = None) -> Recipe:
         """as the library takes it"""
-        return Recipe(text=self.calibration, kv=self.kv.width, weights=self.weights.width)
+        return Recipe(text=self.calibration, kv=self.kv.width, weights=self.weights.width, miss_rate=miss_rate)
+
+
+class Mode(StrEnum):
+    """which rows of the vocabulary give logits"""
+
+    full = "full"
+    coarse = "coarse"
+    certified = "certified"
+
+
+class Margins(StrEnum):
+    """what certifies that no other row can win"""
+
+    provable = "provable"
+    calibrated = "calibrated"
+
+
+_HEAD = "LM head"
+MissRate = Annotated[
+    float | None,
+    typer.Option(
+        metavar="P",
+        show_default="0.001",
+        help="Stated chance that `--margin calibrated` misses the full head's token.",
+        rich_help_panel=_HEAD,
+    ),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """the mode of the LM head"""
+
+    lm_head: Annotated[
+        Mode | None,
+        typer.Option(
+            show_default="full, or as compiled",
+            help="All rows; those with the best coarse scores; or also all whose margin leaves them a chance.",
+            rich_help_panel=_HEAD,
+        ),
+    ] = None
+    margin: Annotated[
+        Margins | None,
+        typer.Option(
+            show_default="provable",
+            help="Of `--lm-head certified`: proven for every input, or measured on the calibration text.",
+            rich_help_panel=_HEAD,
+        ),
+    ] = None
+    k: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            show_default="16, or what the sorter holds",
+            help="Rows that the coarse scores choose, and best logits that sampling draws from.",
+            rich_help_panel=_HEAD,
+        ),
+    ] = None
+    miss_rate: MissRate = None
+
+    def choose(self, limits: Limits, compiled: HeadMode | None = None) -> HeadMode:
+        """The mode on a machine of these limits; for a compiled model the one that it was compiled for.
+
+        Raises `UserError` for values that cannot be, `ImageError` if it was compiled for another mode.
+        """
+        if self.miss_rate is not None and not 0 < self.miss_rate < 1:
+            raise UserError(f"miss rate {self.miss_rate:g} is outside 0 to 1 (both excluded): 0.001 is usual")
+        start = compiled or HeadMode(k=min(HeadMode.k, limits.max_candidates))
+        asked = HeadMode(
+            start.mode if self.lm_head is None else self.lm_head.value,
+            start.margin if self.margin is None else self.margin.value,
+            start.k if self.k is None else self.k,
+        )
+        if not asked.certified:
+            asked = dataclasses.replace(asked, margin=HeadMode.margin)
+        if not asked.coarse:
+            asked = dataclasses.replace(asked, k=asked.best(limits))
+        if compiled is not None and asked != compiled:
+            what = f"the image was compiled for {_described(compiled)}, not for {_described(asked)}"
+            raise ImageError(f"{what}: compile the model again")
+        return asked
+
+
+def _described(mode: HeadMode) -> str:
+    """as options of a command"""
+    margin = f" --margin {mode.margin}" if mode.certified else ""
+    return f"--lm-head {mode.mode}{margin} --k {mode.k}"
 
 
 def grouped(command: Callable[..., int]) -> Callable[..., int]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from ...hdl.config import Config
 from .. import report
 from ..backend import NativeSimulation
 from ..compiler import compile_model
 from ..errors import UserError
-from ..library import Opened, open_model, prepare
+from ..image import Image
+from ..library import open_model, prepare
 from ..runtime import (
     Checked,
     Decoder,
@@ -26,7 +26,7 @@ from ..runtime import (
     generate,
 )
 from ..sampling import Sampler
-from .options import Calibration, Context, Json, Latency, Machine, Model, Stall
+from .options import Calibration, Context, Head, Json, Latency, Machine, Mode, Model, Stall
 
 
 class Engine(StrEnum):
@@ -46,7 +46,7 @@ def command(
         Engine, typer.Option(help="The RTL in simulation, the integer golden model, or floating point.")
     ] = Engine.rtl,
     check: Annotated[
-        bool, typer.Option("--check", help="Run the golden model alongside and compare every token and logit.")
+        bool, typer.Option("--check", help="Run the golden model alongside and compare every token, logit and list.")
     ] = False,
     temperature: Annotated[float, typer.Option(metavar="T", help="0 always takes the likeliest token.")] = 0.0,
     top_p: Annotated[
@@ -56,6 +56,7 @@ def command(
     ignore_eos: Annotated[bool, typer.Option("--ignore-eos", help="Go on after the model ends its text.")] = False,
     calibration: Calibration,
     context: Context = None,
+    head: Head,
     machine: Machine,
     latency: Latency = 32,
     stall: Stall = 0.0,
@@ -65,16 +66,20 @@ def command(
 
     The first run calibrates the model and builds the simulator; both are kept in a cache. With `--check` the exit code
     is 1 when a bit differs. Memory latency and stalls change cycles, never bits; so do engines, lanes and pods.
+    With a coarse LM head, or with `--k`, sampling draws from the k best exact logits instead of from all.
 
         lpu run --prompt "Once upon a time" --tokens 64 --check
         lpu run path/to/gpt2 --engines 4 --lanes 16 --pods 4 --temperature 0.8 --top-p 0.9 --seed 7
         lpu run path/to/stories260K --backend golden --json
+        lpu run --lm-head certified --margin provable --check
     """
     sampler = Sampler(temperature, top_p, seed)
     if check and backend is Engine.float:
         raise UserError(
             "--check compares bit by bit with the golden model, which floats cannot equal: use --backend rtl or golden"
         )
+    if backend is Engine.float and head.lm_head not in (None, Mode.full):
+        raise UserError(f"--lm-head {head.lm_head.value} is a search among integers: use --backend rtl or golden")
     if not 1 <= latency <= 100_000:
         raise UserError(f"latency {latency} is outside 1 to 100000 cycles")
     if not 0 <= stall < 1:
@@ -83,6 +88,7 @@ def command(
     chosen = machine.choose(opened.image.config if opened.image else None)
     if opened.image is not None:
         opened.image.require(chosen)
+    mode = head.choose(chosen.limits, opened.image.head if opened.image else None)
     tokenizer = opened.tokenizer
     positions = opened.positions(context)
     ids = encode_prompt(tokenizer, prompt)
@@ -90,18 +96,23 @@ def command(
 
     decoder: Decoder
     device: DeviceDecoder | None = None
+    image: Image | None = None
     with report.progress() as progress:
         if backend is Engine.float:
-            decoder = FloatDecoder(opened.require_source("--backend float"))
+            decoder = FloatDecoder(opened.require_source("--backend float"), mode.k)
         else:
-            bundle = prepare(opened, chosen, calibration.recipe, context=positions, progress=progress)
-            quantised = bundle.model
+            recipe = calibration.recipe(head.miss_rate)
+            bundle = prepare(opened, chosen, recipe, mode, context=positions, progress=progress)
+            image = opened.image or compile_model(bundle.model, chosen, context=positions, head=mode)
             if backend is Engine.rtl:
-                decoder = device = _device(opened, bundle, chosen, positions, latency, stall, seed)
+                sizes = [len(c) for c in image.channels]
+                memory = NativeSimulation(chosen, sizes, latency=latency, stall=stall, seed=seed)
+                decoder = device = DeviceDecoder(image, memory)
             else:
-                decoder = GoldenDecoder(quantised, chosen.pods)
+                decoder = GoldenDecoder(bundle.model, chosen.pods, mode)
             if check:
-                decoder = Checked(decoder, quantised, lambda token: f"{token} ({tokenizer.decode([token])!r})")
+                text = lambda token: f"{token} ({tokenizer.decode([token])!r})"  # noqa: E731
+                decoder = Checked(decoder, bundle.model, text, mode)
 
     stream = tokenizer.decode_stream(ids)
     decode = Usage(chosen.engines) if device is not None else None
@@ -121,13 +132,21 @@ def command(
 
     write(tokenizer.decode(ids))
     result = generate(
-        decoder, ids, tokens, sampler=sampler, eos=None if ignore_eos else opened.eos_token, on_token=on_token
+        decoder,
+        ids,
+        tokens,
+        sampler=sampler,
+        listed=mode.coarse or head.k is not None,
+        eos=None if ignore_eos else opened.eos_token,
+        on_token=on_token,
     )
     write(stream.finish() + "\n\n")
 
     checked = decoder if isinstance(decoder, Checked) else None
     bit_exact = None if checked is None else checked.difference is None
     usage = None if device is None else device.usage
+    agreement = None if checked is None else checked.agreement
+    used = None if image is None else report.head(mode, image.head_bytes(), result.head_passes, agreement)
     if as_json:
         report.emit(
             {
@@ -144,6 +163,7 @@ def command(
                 "stalls": usage and usage.stall_shares(),
                 "op_cycles": usage and usage.op_cycles,
                 "passes": usage and usage.passes,
+                "head": used,
                 "bit_exact": bit_exact,
                 "difference": checked and checked.difference,
                 "logits_compared": checked and checked.logits_compared,
@@ -165,15 +185,8 @@ def command(
             }
         )
     else:
-        report.say(*report.summary(result, usage, decode, bit_exact, checked.logits_compared if checked else 0))
+        report.say(*report.summary(result, usage, decode, used, bit_exact, checked.logits_compared if checked else 0))
     if checked is not None and checked.difference is not None:
         report.errors.print(f"lpu: not bit-exact: {checked.difference}", markup=False)
         return 1
     return 0
-
-
-def _device(opened: Opened, bundle: Any, config: Config, context: int, latency: int, stall: float, seed: int) -> Any:
-    """the compiled model on the simulated RTL"""
-    image = opened.image or compile_model(bundle.model, config, context=context)
-    sizes = [len(c) for c in image.channels]
-    return DeviceDecoder(image, NativeSimulation(config, sizes, latency=latency, stall=stall, seed=seed))
