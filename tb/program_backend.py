@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 
 class ProgramBackend:
-    """Registers and memories over `sim.golden.program.Machine`. `break_logit` adds 1 to that vocabulary row's logits.
+    """Registers and memories over `sim.golden.program.Machine`.
 
-    Every pass takes 1000 cycles, half of which use a beat.
+    `break_logit` adds 1 to that vocabulary row's logits, `break_rows` so many to the rows that FINE read. Every pass
+    takes 1000 cycles, half of which use a beat.
     """
 
     def __init__(self, config: Config, image_sizes: Sequence[int], **_: Any) -> None:
@@ -25,8 +26,11 @@ class ProgramBackend:
         self.memory = [np.zeros(n, np.uint8) for n in image_sizes]
         self.registers: dict[int, int] = {}
         self.break_logit: int | None = None
+        self.break_rows = 0
         self.passes = 0
         self._machine: Machine | None = None
+        self._results: list[list[tuple[int, int]]] = []
+        self._fine_rows = 0
         for name, value in (
             ("ID", MAGIC),
             ("VERSION", VERSION),
@@ -49,16 +53,18 @@ class ProgramBackend:
 
     def read_register(self, address: int) -> int:
         if address == REGISTERS["COUNTER_LOW"].address:
-            counter = self._get("COUNTER_SELECT") & 0xFF
-            return {int(Counter.CYCLES): 1000, int(Counter.DATA_BEATS): 500, int(Counter.STALL_MEMORY): 100}.get(
-                counter, 0
-            )
+            engine, counter = divmod(self._get("COUNTER_SELECT"), 256)
+            counters = {Counter.CYCLES: 1000, Counter.DATA_BEATS: 500, Counter.STALL_MEMORY: 100}
+            counters[Counter.FINE_ROWS] = self._fine_rows if engine == 0 else 0
+            return counters.get(counter, 0)
         return self.registers.get(address, 0)
 
     def write_register(self, address: int, value: int) -> None:
         self.registers[address] = value
         if address == REGISTERS["CONTROL"].address and value & Control.START:
             self._pass()
+        if address == REGISTERS["RESULT_SLOT"].address:
+            self._show(value)
 
     def read_memory(self, channel: int, offset: int, size: int) -> bytes:
         return self.memory[channel][offset : offset + size].tobytes()
@@ -83,17 +89,23 @@ class ProgramBackend:
             positions=[self._get("POSITION", t) for t in range(count)],
             head=bool(flags & Flags.HEAD),
         )
+        self._results = [[(i, v + (i == self.break_logit)) for i, v in entries] for entries in self._machine.results]
+        self._fine_rows = sum(len(rows) for rows in self._machine.rows) + self.break_rows
         if self.break_logit is not None and logits.size:
             logits[:, self.break_logit] += 1
         self.passes += 1
         self._set("STATUS", Status.DONE | Status.QUIET)
-        if not flags & Flags.HEAD:
-            return
-        for t, row in enumerate(logits):
-            self._set("RESULT_TOKEN", int(row.argmax()), t)
-            self._set("RESULT_LOGIT", int(row.max()) & 0xFFFFFFFF, t)
+        for t, entries in enumerate(self._results):
+            self._set("RESULT_COUNT", len(entries), t)
+        self._show(self._get("RESULT_SLOT"))
         if flags & Flags.LOGITS:
             self._store(logits)
+
+    def _show(self, slot: int) -> None:
+        for t, entries in enumerate(self._results):
+            if slot < len(entries):
+                self._set("RESULT_TOKEN", entries[slot][0], t)
+                self._set("RESULT_LOGIT", entries[slot][1] & 0xFFFFFFFF, t)
 
     def _store(self, logits: NDArray[np.int64]) -> None:
         for memory in self.memory:

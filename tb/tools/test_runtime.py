@@ -90,7 +90,7 @@ def test_check_notices_a_wrong_choice(model: QuantisedModel) -> None:
     class Wrong(GoldenDecoder):
         def run(self, tokens: Sequence[int], base: int, *, head: bool, logits: bool) -> Found | None:
             found = super().run(tokens, base, head=head, logits=logits)
-            return found and Found([t + 1 for t in found.best], found.logits)
+            return found and Found([[(t + 1, v), *rest] for (t, v), *rest in found.lists], found.logits)
 
     checked = Checked(Wrong(model, 2), model)
     assert generate(checked, [5], 3).stopped == "difference"
