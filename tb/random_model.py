@@ -7,9 +7,19 @@ import math
 
 import numpy as np
 from lpu.hdl.config import Numerics
-from lpu.sim.golden.fixed import scale_to_ms
+from lpu.sim.golden.fixed import Int, scale_to_ms
+from lpu.sim.golden.head import (
+    bounds,
+    coarse_scores,
+    coordinates,
+    exact_logits,
+    magnitude,
+    margin_scale,
+    tables,
+)
 from lpu.sim.golden.tables import activation_table
-from lpu.tools.quantised import IntArray, Layer, Linear, Norm, QuantisedModel, Table
+from lpu.tools.head_mode import fitted_for
+from lpu.tools.quantised import CoarseHead, IntArray, Layer, Linear, Margin, Norm, QuantisedModel, Table
 
 RESIDUAL_FRAC = 14
 
@@ -119,3 +129,63 @@ def random_model(
         head=None if tied else table(vocab, np.int8, 1 / 64, 0),
         numerics=dataclasses.asdict(num),
     )
+
+
+def with_coarse_head(
+    model: QuantisedModel,
+    seed: int,
+    *,
+    tiles: int = 11,
+    bits: int = 8,
+    dims: int = 3,
+    states: Int | None = None,
+    share: float = 0.1,
+    planes: int = 1,
+    bias: bool = False,
+    flat: bool = False,
+    clip: str = "",
+) -> QuantisedModel:
+    """`model` with random codebooks for `2**bits` entries a table: they predict nothing, but every format is used.
+
+    Margins let about `share` of the rows through for hidden states like `states` (random if None), the calibrated one
+    half as many. `flat`: all rows have the same indices, bias and radius, so that all scores are equal. `clip`:
+    "coordinates" or "tables" leaves their 16 bits, "score" the range of bounds, "magnitude" that of the scale.
+    """
+    rng, hidden, rows, entries = np.random.default_rng(seed), model.hidden, model.vocab, 1 << bits
+    x = np.rint(rng.normal(0, 4000, (8, hidden))).astype(np.int64).clip(-32767, 32767) if states is None else states
+    peak = 127 if planes == 1 else 32767
+    weight = rng.integers(-peak, peak + 1, (tiles * dims, hidden)).astype(np.int8 if planes == 1 else np.int16)
+    size = max(1.0, float(np.sqrt((x**2).mean())))
+    spread = math.sqrt(hidden) * size * peak / math.sqrt(3) / (1 << 8 * (planes - 1))
+    records = [scale_to_ms((60000 if clip == "coordinates" else 5000) / spread * f) for f in
+               rng.uniform(0.5, 1.5, tiles * dims)]
+    table_m, table_s = scale_to_ms((60000 if clip == "tables" else 2000) / (math.sqrt(dims) * 5000 * 73))
+    vocabulary: Int = rng.integers(0, 1 if flat else rows, rows)
+    head = CoarseHead(
+        basis=Linear(
+            weight=weight,
+            m=np.array([m for m, _ in records], np.uint16),
+            s=np.array([s for _, s in records], np.uint8),
+            bias=rng.integers(-int(spread), int(spread) + 1, tiles * dims).astype(np.int32) if bias else None,
+        ),
+        codebooks=rng.integers(-127, 128, (tiles, entries, dims)).astype(np.int8),
+        table_m=table_m,
+        table_s=table_s,
+        indices=rng.integers(0, entries, (rows, tiles)).astype(np.uint8)[vocabulary],
+        bias=rng.integers(-128, 128, rows).astype(np.int8)[vocabulary],
+        bias_shift=10 if clip == "score" else 4,
+        radius=rng.integers(0, 256, rows).astype(np.uint8)[vocabulary],
+        unit_shift=0,
+        offset=0,
+        provable=Margin(m=40000, s=0 if clip == "magnitude" else 20, slack=37, floor=-20000, miss_rate=0.0),
+        calibrated=Margin(m=50000, s=22, slack=-20, floor=-25000, miss_rate=0.01),
+        fitted_for=fitted_for(model.lm_head),
+    )
+    y, _ = coordinates(head, x)
+    scores = coarse_scores(head, tables(head, y)[0])
+    exact = np.stack([exact_logits(model.lm_head, state, np.arange(rows)) for state in x])
+    head.unit_shift = max(0, int(np.abs(exact).max()).bit_length() - 16)
+    levels = exact.max(axis=1) >> head.unit_shift
+    limits = bounds(scores, head.radius, margin_scale(magnitude(y), head.provable)[0], head.provable.slack)
+    head.offset = int(np.median(levels - np.quantile(limits, 1 - share, axis=1)))
+    return dataclasses.replace(model, coarse=head)

@@ -191,7 +191,8 @@ class NativeSimulation:
         self.simulation.trace(True)
 
     def exchange_trace(self) -> dict[str, NDArray[np.int64]]:
-        """Words since `trace_exchange`: `residual`, `index`, `pods` `[words]` and `data` `[words, pods]`, in order."""
+        """Words since `trace_exchange`, in order: `memory` (a `Destination`), `index`, `pods` and `clipped` `[words]`,
+        and `data` `[words, pods]`."""
         fields = _exchange_fields(self.config)
         bits = fields["data"][-1][1]
         raw = np.frombuffer(self.simulation.traced(), np.uint8).reshape(-1, -(-bits // 8))
@@ -209,10 +210,12 @@ class NativeSimulation:
 
 def _exchange_fields(config: Config) -> dict[str, list[tuple[int, int]]]:
     """bit ranges (first, after last) of `hdl.common.payloads.exchange_word`, without importing Amaranth"""
-    width = config.numerics.residual_bits
-    start = 17 + config.pods
-    return {"residual": [(0, 1)], "index": [(1, 17)], "pods": [(17, start)],
-            "data": [(start + t * width, start + (t + 1) * width) for t in range(config.pods)]}
+    pods, width = config.pods, config.numerics.residual_bits
+    spans, at = {}, 0
+    for name, bits in (("memory", 3), ("index", 16), ("pods", pods), ("clipped", pods)):
+        spans[name] = [(at, at + bits)]
+        at += bits
+    return {**spans, "data": [(at + t * width, at + (t + 1) * width) for t in range(pods)]}
 
 
 @dataclass(frozen=True)
@@ -225,6 +228,9 @@ class PassResult:
     """the logit of that token"""
     saturated: bool
     """an accumulator was clipped"""
+    lists: list[tuple[list[int], list[int]]]
+    """per token the vocabulary rows of the best exact logits, best first, the lowest first on ties, and these logits:
+    as many as were asked for, or fewer if the program or the vocabulary has no more"""
 
 
 class Device:
@@ -291,13 +297,14 @@ class Device:
         self._write("PROGRAM", program)
 
     def run_pass(self, tokens: Sequence[int], positions: Sequence[int], base: int, masks: Sequence[int] | None = None,
-                 *, head: bool = True, logits: bool = False, limit: int = 1 << 40) -> PassResult:
+                 *, head: bool = True, logits: bool = False, best: int = 1, limit: int = 1 << 40) -> PassResult:
         """Run the program once over 1 to `pods` tokens.
 
         `positions` one a token; `base` keys committed by earlier passes; `masks` bit j of entry t: token t sees token
         j of this pass (None: a chain, each sees itself and those before it); `head` gives results; `logits` stores all
-        logits in the channels (`read_logits`). Raises `DeviceFault` when an engine stops, `DeviceError` after `limit`
-        cycles, and `ValueError` for lists whose lengths do not fit.
+        logits in the channels (`read_logits`); `best` ≥ 1 is how many entries of the results are read. Raises
+        `DeviceFault` when an engine stops, `DeviceError` after `limit` cycles, and `ValueError` for lists whose lengths
+        do not fit.
         """
         count = len(tokens)
         masks = [(2 << t) - 1 for t in range(count)] if masks is None else masks
@@ -319,11 +326,22 @@ class Device:
         if not status & Status.DONE:
             raise DeviceError(f"the pass ended without a result (status 0x{status:08x})")
         saturated = bool(status & Status.SATURATED)
-        if not head:
-            return PassResult([], [], saturated)
-        found = [self._read("RESULT_LOGIT", t) for t in range(count)]
-        return PassResult([self._read("RESULT_TOKEN", t) for t in range(count)],
-                          [v - (v >> 31 << 32) for v in found], saturated)
+        lists = self._read_lists(count, best) if head else []
+        return PassResult([rows[0] for rows, _ in lists], [logits[0] for _, logits in lists], saturated, lists)
+
+    def _read_lists(self, tokens: int, best: int) -> list[tuple[list[int], list[int]]]:
+        """the first `best` entries of each token's results; raises `DeviceError` when a token has none"""
+        lists: list[tuple[list[int], list[int]]] = [([], []) for _ in range(tokens)]
+        counts = [1] * tokens if best == 1 else [self._read("RESULT_COUNT", t) for t in range(tokens)]
+        if not all(counts):
+            raise DeviceError(f"token {counts.index(0)} of the pass has no result")
+        for slot in range(min(best, max(counts))):
+            self._write("RESULT_SLOT", slot)
+            for t, (rows, logits) in enumerate(lists):
+                if slot < counts[t]:
+                    rows.append(self._read("RESULT_TOKEN", t))
+                    logits.append((value := self._read("RESULT_LOGIT", t)) - (value >> 31 << 32))
+        return lists
 
     def read_logits(self, channel: int, offset: int, stride: int, tokens: int, rows: int) -> NDArray[np.int32]:
         """`[tokens, rows]` logits that a pass with `logits` stored: the shard of one channel, as its HEAD op says."""

@@ -204,8 +204,8 @@ class _Engine:
             except ValueError as e:  # a number that its field cannot hold
                 raise CapacityError(f"model {model.name}, {name}: {e}; calibrate the model again") from e
 
-        def wait(name: str, count: int, per_token: int = 0) -> None:
-            emit(f"{name}.wait", Opcode.WAIT, count=count, per_token=per_token)
+        def wait(name: str, count: int, per_token: int = 0, tail: int = 0) -> None:
+            emit(f"{name}.wait", Opcode.WAIT, count=count, per_token=per_token, tail=tail)
 
         def embed(name: str, table: Table, groups: range, by_position: int) -> None:
             first = groups.start * lanes
@@ -224,12 +224,13 @@ class _Engine:
             )
             wait(name, model.hidden, per_token=1)
 
-        def norm(name: str, n: Any, to_vector: int = 0) -> None:
+        def norm(name: str, n: Any, to_vector: int = 0) -> None:  # the head's if it is for the vector buffer
             emit(
                 name,
                 Opcode.NORM,
                 centred=int(model.centred),
                 to_vector=to_vector,
+                tail=to_vector,
                 address=address[name],
                 length=model.hidden,
                 shift=n.shift,
@@ -354,13 +355,15 @@ class _Engine:
                 coarse.basis,
                 len(basis),
                 Destination.COORDINATE,
+                tail=1,
                 first=basis.start * lanes,
                 limit=shape.coordinates,
             )
-            wait(BASIS, shape.coordinates)
+            wait(BASIS, shape.coordinates, tail=1)
             emit(
                 CODEBOOKS,
                 Opcode.GEMV,
+                tail=1,
                 constant=1,
                 m=coarse.table_m,
                 s=coarse.table_s,
@@ -375,7 +378,7 @@ class _Engine:
                 first=blocks.start * shape.joined * shape.entries,
                 limit=shape.tables * shape.entries,
             )
-            wait(CODEBOOKS, shape.tables * shape.entries)
+            wait(CODEBOOKS, shape.tables * shape.entries, tail=1)
             scan = {} if margin is None else {"margin_m": margin.m, "margin_s": margin.s, "slack": margin.slack}
             emit(
                 "coarse.search",

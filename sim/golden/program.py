@@ -25,6 +25,7 @@ from .head import HIGHEST_BOUND, LOWEST_BOUND, NEVER, bounds, margin_scale
 from .norm import norm
 from .osu import attend, scores
 from .pods import multiply
+from .requests import of_head
 from .sfu import activate, gate, rope, to_cache
 
 Place = tuple[int, int, int]
@@ -115,10 +116,13 @@ class Machine:
         clipped: set[Place] = set()
         sent = 0
         logits: dict[int, Int] = {}
+        candidates: list[Ranked] | None = None
         self.results, self.rows = [], []
         for index, ops in enumerate(zip(*programs, strict=True)):
             if len({op["opcode"] for op in ops}) != 1:
                 raise ProgramError(f"op {index}: engines are out of step")
+            if not head and of_head(ops[0]):
+                continue
             for engine, op in zip(self.engines, ops, strict=True):
                 for out in engine.execute(op, now):
                     sent += len(out.index)
@@ -130,18 +134,20 @@ class Machine:
                             words[place] = value
                             if cut:
                                 clipped.add(place)
-                if op["opcode"] == Opcode.HEAD and head:
+                if op["opcode"] == Opcode.HEAD:
                     logits |= engine.logits(op)
             if ops[0]["opcode"] == Opcode.WAIT:
                 self._deliver(index, ops, words, clipped, sent, count)
                 if observe is not None:
                     observe(Exchange(index, words, clipped))
                 words, clipped, sent = {}, set(), 0
-            if ops[0]["opcode"] == Opcode.HEAD and head:
+            if ops[0]["opcode"] == Opcode.HEAD:
                 self.results = [_best(((i, int(v[t])) for i, v in logits.items()), ops) for t in range(count)]
-            if ops[0]["opcode"] == Opcode.SEARCH and head:
+            if ops[0]["opcode"] == Opcode.SEARCH:
                 candidates = self._merge([e.search(op) for e, op in zip(self.engines, ops, strict=True)], ops, count)
-            if ops[0]["opcode"] == Opcode.FINE and head:
+            if ops[0]["opcode"] == Opcode.FINE:
+                if candidates is None:
+                    raise ProgramError(f"op {index}: there are no candidates, no SEARCH came before")
                 self._fine(ops, candidates)
         if sent:
             raise ProgramError(f"{sent} words are sent after the last WAIT")
@@ -162,13 +168,17 @@ class Machine:
             expected = op["count"] * (count if op["per_token"] else 1)
             if sent != expected or len(words) != op["count"] * count:
                 raise ProgramError(f"op {index}: WAIT for {expected} words, {sent} were sent")
-        for engine in self.engines:
-            for (memory, i, t), value in words.items():
-                engine.receive(memory)[t, i] = value
+        places = np.array(list(words), np.int64).reshape(-1, 3)
+        values = np.array(list(words.values()), np.int64)
+        cut = np.isin(np.arange(count), [t for _, _, t in clipped])
+        for memory in np.unique(places[:, 0]).tolist():
+            here = places[:, 0] == memory
+            index, token, value = places[here, 1], places[here, 2], values[here]
+            for engine in self.engines:
+                engine.receive(memory)[token, index] = value
+                engine.unbounded |= cut
                 if memory == Destination.COORDINATE:
-                    engine.squares[t] += int(value) ** 2
-            for _, _, t in clipped:
-                engine.unbounded[t] = True
+                    np.add.at(engine.squares, token, value**2)
 
     @staticmethod
     def _merge(lists: Sequence[list[Ranked]], ops: Sequence[dict[str, Any]], count: int) -> list[Ranked]:
@@ -249,7 +259,7 @@ class _Engine:
         self._cos, self._sin = garbage(c.padded_head_dim // 2), garbage(c.padded_head_dim // 2)
         lookups = c.limits.max_index_beats * c.lanes
         self.byte_tables, self.nibble_tables = garbage(lookups * 256), garbage(lookups * 2 * 16)
-        self.squares = [0] * tokens
+        self.squares = np.zeros(tokens, np.int64)
         self.unbounded = np.zeros(tokens, bool)
         self._bounds, self._rows = np.zeros((tokens, 0), np.int64), 0
         header = decode(self._bytes(self.program, OP_BYTES).tobytes())
@@ -449,12 +459,13 @@ class _Engine:
     def search(self, op: dict[str, Any]) -> list[Ranked]:
         """the SEARCH op: per token the shard's best rows by coarse score; keeps the bounds of all rows"""
         lanes, groups, beats, heads = self.config.lanes, op["groups"], op["beats"], 1 + op["margins"]
-        data = self._bytes(op["address"], groups * (heads + lanes * beats) * lanes).reshape(groups, -1)
+        size = (heads + lanes * beats) * lanes
+        data = self._bytes(op["address"], groups * size).reshape(groups, size)
         rows = min(groups * lanes, max(0, op["limit"] - op["first"]))
         bias = data[:, :lanes].reshape(-1).view(np.int8)[:rows].astype(np.int64)
         indices = data[:, heads * lanes :].reshape(groups * lanes, beats * lanes)[:rows]
         if op["nibbles"]:
-            indices = np.stack([indices & 15, indices >> 4], axis=2).reshape(rows, -1)
+            indices = np.stack([indices & 15, indices >> 4], axis=2).reshape(rows, 2 * beats * lanes)
             tables = self.nibble_tables.reshape(len(self.nibble_tables), -1, 16)
         else:
             tables = self.byte_tables.reshape(len(self.byte_tables), -1, 256)
@@ -465,7 +476,7 @@ class _Engine:
             totals += tables[:, j][:, indices[:, j]]
         if op["margins"]:
             margin = Margin(m=op["margin_m"], s=op["margin_s"], slack=_signed(op["slack"]), floor=0, miss_rate=0.0)
-            magnitudes = np.array([math.isqrt(q - 1) + 1 if q else 0 for q in self.squares], np.int64)
+            magnitudes = np.array([math.isqrt(q - 1) + 1 if q else 0 for q in self.squares.tolist()], np.int64)
             scale, too_large = margin_scale(magnitudes, margin)
             self.unbounded |= too_large
             radius = data[:, lanes : 2 * lanes].reshape(-1)[:rows].astype(np.int64)
@@ -482,7 +493,7 @@ class _Engine:
             if 0 <= local < self._rows:
                 m, s, data = self._row(op, local)
                 x = self.vector[token, op["operand"] * self.config.lanes :][: op["beats"] * self.config.lanes]
-                found.append((row, int(requantise(multiply(x, data.view(np.int8)[None])[0], 0, m, s, 32))))
+                found.append((row, int(requantise(multiply(x, data.view(np.int8)[None]), 0, m, s, 32)[0])))
         return found
 
     def scan(self, op: dict[str, Any], token: int, best: int, read: Sequence[int]) -> list[int]:

@@ -21,6 +21,11 @@ def items(heads: int, group: int, keys: int, block: int) -> Iterator[tuple[bool,
         yield True, *walk[-1]
 
 
+def of_head(op: dict[str, Any]) -> bool:
+    """whether a pass without `head` skips this decoded op"""
+    return bool(op.get("tail")) or op["opcode"] in (Opcode.HEAD, Opcode.SEARCH, Opcode.FINE)
+
+
 def read_requests(
     config: Config, program: bytes, context: dict[str, Any], jobs: Iterable[int] = ()
 ) -> Iterator[tuple[int, int]]:
@@ -40,6 +45,8 @@ def read_requests(
 
     for start in range(OP_BYTES, len(program), OP_BYTES):
         op = decode(program[start:start + OP_BYTES])
+        if not context.get("head") and of_head(op):
+            continue
         match op["opcode"]:
             case Opcode.TABLE:
                 yield op["address"], (4 << config.numerics.table_bits) // lanes
@@ -58,11 +65,11 @@ def read_requests(
                 beats = op["length"] * op["planes"] + (0 if op["constant"] else 8 if op["bias"] else 4)
                 for tile in range(op["tiles"]):
                     yield op["address"] + tile * beats * lanes, beats
-            case (Opcode.HEAD | Opcode.SEARCH) as opcode if context["head"]:
+            case (Opcode.HEAD | Opcode.SEARCH) as opcode:
                 beats = lanes * op["beats"] + (4 if opcode == Opcode.HEAD else 1 + op["margins"])
                 for group in range(op["groups"]):
                     yield op["address"] + group * beats * lanes, beats
-            case Opcode.FINE if context["head"]:
+            case Opcode.FINE:
                 for row in jobs:
                     yield from row_of_group(op["address"], row, op["beats"])
             case Opcode.ATTENTION:

@@ -1,8 +1,8 @@
 """A small design with the ports of `lpu`, to test the harness and the driver against something whose answer is plain.
 
 Each engine copies BASE beats from byte PROGRAM of its window to 64 KiB further on, in bursts of 16 alternating between
-both IDs. RESULT_TOKEN reads TOKEN, RESULT_LOGIT reads POSITION, COUNTER_LOW reads COUNTER_SELECT. The top byte of
-WATCHDOG asks for a `Misbehaviour`.
+both IDs. RESULT_TOKEN of token t reads TOKEN of t + RESULT_SLOT, RESULT_LOGIT likewise POSITION, RESULT_COUNT reads MASK,
+COUNTER_LOW reads COUNTER_SELECT. The top byte of WATCHDOG asks for a `Misbehaviour`.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class StandIn(wiring.Component):
         m.submodules.store = store = memory.Memory(shape=32, depth=1024, init=[])
         write, read = store.write_port(), store.read_port()
         named = {n: Signal(32, name=n.lower()) for n in (
-            "PROGRAM", "BASE", "WATCHDOG", "WINDOW_SELECT", "COUNTER_SELECT")}
+            "PROGRAM", "BASE", "WATCHDOG", "WINDOW_SELECT", "COUNTER_SELECT", "RESULT_SLOT")}
         bases = Array(Signal(64, name=f"base{e}") for e in range(c.engines))
         start, clear, done, faulty = Signal(), Signal(), Signal(), Signal()
 
@@ -184,9 +184,11 @@ class StandIn(wiring.Component):
                  "COUNTER_LOW": named["COUNTER_SELECT"], "COUNTER_HIGH": 0,
                  "STATUS": Cat(busy, done & ~busy, faulty, ~busy, Const(0, 4), code, engine), "FAULT_OP": 42}
         alias = lite["araddr"]
-        for target, source in (("RESULT_TOKEN", "TOKEN"), ("RESULT_LOGIT", "POSITION")):
+        slot = named["RESULT_SLOT"] << 2
+        for target, source, step in (("RESULT_TOKEN", "TOKEN", slot), ("RESULT_LOGIT", "POSITION", slot),
+                                     ("RESULT_COUNT", "MASK", 0)):
             here = (lite["araddr"] >= at[target]) & (lite["araddr"] < at[target] + 64)
-            alias = Mux(here, lite["araddr"] - at[target] + at[source], alias)
+            alias = Mux(here, lite["araddr"] - at[target] + at[source] + step, alias)
         m.d.comb += [lite["arready"].eq(ask), read.addr.eq(place(alias) >> 2)]
         with m.If(lite["rready"]):
             m.d.sync += lite["rvalid"].eq(0)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 from lpu.hdl.config import Config, Limits, Numerics
+from lpu.hdl.isa import OP_BYTES
+from lpu.sim.golden.head import find
 from lpu.sim.golden.model import GoldenSession
 from lpu.sim.golden.program import Exchange, Machine, ProgramError, first_difference
-from lpu.tb.random_model import random_model
+from lpu.sim.golden.requests import read_requests
+from lpu.tb.random_model import random_model, with_coarse_head
 from lpu.tools.compiler import compile_model
-from lpu.tools.image import Image
+from lpu.tools.head_mode import HeadMode
+from lpu.tools.image import COARSE, Image
 from lpu.tools.quantised import QuantisedModel
 
 NUMERICS = Numerics(block=8, table_bits=6)
@@ -124,9 +129,10 @@ def test_context_is_cut() -> None:
     check(model, machine(1, 8, 2), [2, 2, 1], image)
 
 
-def _captured(exchanges: list[Exchange], pods: int) -> list[tuple[int, int, int, list[int]]]:
+def _captured(exchanges: list[Exchange], pods: int) -> list[tuple[int, int, int, int, list[int]]]:
     """one word per element and token, as a machine could have sent them"""
-    return [(r, i, 1 << t, [int(v)] * pods) for x in exchanges for (r, i, t), v in x.words.items()]
+    return [(m, i, 1 << t, ((m, i, t) in x.clipped) << t, [int(v)] * pods)
+            for x in exchanges for (m, i, t), v in x.words.items()]
 
 
 def test_first_difference_is_named() -> None:
@@ -140,8 +146,8 @@ def test_first_difference_is_named() -> None:
     assert first_difference(exchanges, words, image.op_names, 2) is None
     at = next(i for i, x in enumerate(exchanges) if image.op_names[x.op] == "layer.1.projection.wait")
     start = sum(len(x.words) for x in exchanges[:at])
-    residual, index, mask, values = words[start + 3]
-    words[start + 3] = residual, index, mask, [v + 1 for v in values]
+    memory, index, mask, clipped, values = words[start + 3]
+    words[start + 3] = memory, index, mask, clipped, [v + 1 for v in values]
     line = first_difference(exchanges, words, image.op_names, 2)
     assert line is not None
     assert line.startswith("layer.1.projection: residual element")
@@ -164,3 +170,127 @@ def test_broken_op_is_found(name: str) -> None:
     expected = GoldenSession(model).run([3, 4])
     with contextlib.suppress(ProgramError):
         assert not np.array_equal(broken.run([3, 4], base=0), expected)
+
+
+# -- the coarse head ------------------------------------------------------------------------------------------
+
+HEADS = (HeadMode("coarse"), HeadMode("certified"), HeadMode("certified", "calibrated"))
+BASE: dict[str, Any] = {"gated": True, "hidden": 32, "heads": 2, "kv_heads": 1, "head_dim": 16, "ffn": 24, "layers": 1}
+
+
+def check_head(model: QuantisedModel, config: Config, mode: HeadMode, passes: int = 3) -> tuple[int, int]:
+    """passes on both; (results compared, rows read by the scan)"""
+    image = compile_model(model, config, head=mode)
+    golden, compiled = GoldenSession(model), Machine(config, image.channels, image.program, image.stored)
+    rng, base, compared, scanned = np.random.default_rng(5), 0, 0, 0
+    for i in range(passes):
+        count = int(rng.integers(1, config.pods + 1))
+        tokens, states = rng.integers(0, model.vocab, count), {}
+        logits = golden.run(tokens, observe=states.__setitem__)
+        empty = compiled.run(tokens, base=base, head=i != 1)
+        base += count
+        if i == 1:  # without the head nothing of it runs
+            assert compiled.results == compiled.rows == []
+            continue
+        if not mode.coarse:
+            np.testing.assert_array_equal(empty, logits)
+            for t, row in enumerate(logits):
+                order = np.lexsort((np.arange(model.vocab), -row))[: mode.k]
+                assert compiled.results[t] == [(int(i), int(row[i])) for i in order]
+                compared += len(order)
+            continue
+        assert empty.shape == (count, 0)
+        head = mode.head_of(model)
+        for t, found in enumerate(find(head, model.lm_head, states["final_norm"], mode.k, mode.margin_of(head))):
+            assert compiled.results[t] == list(zip(found.tokens.tolist(), found.logits.tolist(), strict=True))
+            assert compiled.rows[t] == found.rows.tolist()
+            compared, scanned = compared + len(found.tokens), scanned + len(found.rows) - min(mode.k, model.vocab)
+    return compared, scanned
+
+
+@pytest.mark.parametrize(("engines", "lanes", "pods"), [(1, 8, 1), (2, 8, 2), (3, 16, 4), (4, 32, 2), (2, 128, 4)])
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("vocab", [7, 1001])
+def test_coarse_head_equals_golden(engines: int, lanes: int, pods: int, bits: int, vocab: int) -> None:
+    """all modes, entries below and above the lanes, tables that fill their beats and that do not"""
+    config = machine(engines, lanes, pods).replace(limits__max_head_dim=128, limits__max_ffn=4096)
+    model = random_model(12, numerics=NUMERICS, vocab=vocab, **BASE)
+    scanned = 0
+    for tiles, dims in ((11, 3), (1, 5), (16, 8)) if vocab > 7 else ((9, 2),):
+        model = with_coarse_head(model, tiles, tiles=tiles, bits=bits, dims=dims, planes=1 + tiles % 2, bias=dims == 8)
+        for mode in HEADS:
+            compared, more = check_head(model, config, mode)
+            assert compared >= 2 * min(16, vocab)
+            scanned += more
+    assert scanned > 100 or vocab == 7
+
+
+@pytest.mark.parametrize("mode", ["full", "coarse", "certified"])
+@pytest.mark.parametrize("k", [1, 2, 16])
+def test_candidates(mode: str, k: int) -> None:
+    """1 to all of the sorter; full mode has a list of results too"""
+    model = with_coarse_head(random_model(13, numerics=NUMERICS, vocab=333, **BASE), 1, bits=4)
+    assert check_head(model, machine(2, 8, 2), HeadMode(mode, k=k))[0] >= 2 * k
+
+
+@pytest.mark.parametrize("flat", [True, False])
+@pytest.mark.parametrize("clip", ["", "coordinates", "tables", "score", "magnitude"])
+def test_corners_of_the_coarse_head(clip: str, flat: bool) -> None:
+    """equal scores; values that leave their width: every row is read where a margin would not hold"""
+    model = with_coarse_head(random_model(14, numerics=NUMERICS, vocab=131, **BASE), 2, clip=clip, flat=flat)
+    for mode in HEADS:
+        check_head(model, machine(3, 8, 2), mode)
+    if clip in ("coordinates", "tables"):
+        assert check_head(model, machine(3, 8, 2), HEADS[1], passes=1)[1] % (131 - 16) == 0
+
+
+def test_zero_hidden_state() -> None:
+    """nothing but ties: the lowest rows"""
+    model = with_coarse_head(random_model(15, numerics=NUMERICS, vocab=77, **BASE), 3)
+    model.final_norm.gamma = np.zeros_like(model.final_norm.gamma)
+    model.final_norm.beta = np.zeros_like(model.final_norm.beta)
+    for mode in HEADS:
+        check_head(model, machine(2, 8, 2), mode)
+    image = compile_model(model, machine(2, 8, 2), head=HEADS[1])
+    compiled = Machine(image.config, image.channels, image.program, image.stored)
+    compiled.run([3], base=0)
+    assert [v for _, v in compiled.results[0]] == [0] * 16
+
+
+def test_engines_read_all_of_the_coarse_head_once() -> None:
+    """the twin of the address generator asks for every byte of the head's regions, and for the rows of FINE"""
+    model = with_coarse_head(random_model(16, numerics=NUMERICS, vocab=100, **BASE), 4, bits=4, tiles=19)
+    for mode in HEADS:
+        image = compile_model(model, machine(3, 8, 2), head=mode)
+        for engine, channel in enumerate(image.channels):
+            program = channel[image.program :][: OP_BYTES * len(image.op_names)]
+            context = {"tokens": 1, "base": 0, "head": 1, "token": [5], "position": [0]}
+            asked = list(read_requests(image.config, program, context, jobs=[0, 9]))
+            regions = [image.region(engine, name) for name in COARSE]
+            for region in regions:
+                own = [(o, b) for o, b in asked if region.offset <= o < region.offset + region.size]
+                assert sum(b for _, b in own) * 8 == region.size
+                assert all(o + b * 8 == after for (o, b), (after, _) in pairwise(own))
+            beats = image.head_bytes().row // 8
+            assert [b for _, b in asked[-4:]] == [1, beats - 1] * 2
+            table = image.region(engine, "head").offset
+            size = (4 + 8 * (beats - 1)) * 8
+            assert [o - table for o, _ in asked[-4:]] == [0, 32, size, size + (4 + beats - 1) * 8]
+            without = list(read_requests(image.config, program, {**context, "head": 0}, jobs=[0, 9]))
+            tail = range(image.region(engine, "final_norm").offset, image.stored[engine])
+            assert without == [r for r in asked if r[0] not in tail]
+
+
+@pytest.mark.parametrize("name", ["coarse.basis", "coarse.codebooks", "coarse.search", "coarse.fine"])
+def test_broken_op_of_the_coarse_head_is_found(name: str) -> None:
+    model = with_coarse_head(random_model(17, numerics=NUMERICS, vocab=140, **BASE), 5)
+    image = compile_model(model, machine(1, 8, 2), head=HEADS[1])
+    whole = Machine(image.config, image.channels, image.program, image.stored)
+    channel = bytearray(image.channels[0])
+    at = 64 * image.op_names.index(name)
+    channel[at : at + 64] = channel[64 * image.op_names.index("layer.0.fence") :][:64]
+    broken = Machine(image.config, [bytes(channel)], image.program, image.stored)
+    whole.run([3, 4], base=0)
+    with contextlib.suppress(ProgramError):
+        broken.run([3, 4], base=0)
+        assert broken.results != whole.results

@@ -90,12 +90,13 @@ def test_pass(device: Device, backend: NativeSimulation, rng: np.random.Generato
     sent = images[0][64:320].view("<u8")  # the stand-in shows what engine 0 reads
     assert len(trace["index"]) == len(sent) == 32
     for row, beat in enumerate(sent.tolist()):
-        assert trace["residual"][row] == beat & 1
-        assert trace["index"][row] == beat >> 1 & 0xFFFF
-        assert trace["pods"][row] == beat >> 17 & 3
-        low = beat >> 19 & 0xFFFFFF
+        assert trace["memory"][row] == beat & 7
+        assert trace["index"][row] == beat >> 3 & 0xFFFF
+        assert trace["pods"][row] == beat >> 19 & 3
+        assert trace["clipped"][row] == beat >> 21 & 3
+        low = beat >> 23 & 0xFFFFFF
         assert trace["data"][row, 0] == low - (low >> 23 << 24)
-        assert trace["data"][row, 1] == beat >> 43
+        assert trace["data"][row, 1] == beat >> 47
     assert device.run_pass([1], [9], 16, [1], head=False).tokens == []
     assert backend.read_register(REGISTERS["FLAGS"].address) == 0
     device.run_pass([1], [9], 16, logits=True)
@@ -103,10 +104,24 @@ def test_pass(device: Device, backend: NativeSimulation, rng: np.random.Generato
     assert backend.read_register(REGISTERS["MASK"].address) == 1
 
 
+def test_lists_of_results(device: Device) -> None:
+    """the stand-in has 1 entry for the first token and 3 for the second, each the next token and position"""
+    device.load_image([b"", b""], program=0)
+    for best, entries in ((1, 1), (2, 2), (3, 3), (9, 3)):
+        result = device.run_pass([5, 7], [3, -4], 16, [1, 3], best=best)
+        assert (result.tokens, result.logits) == ([5, 7], [3, -4])
+        assert result.lists[0] == ([5], [3])
+        assert [len(part) for part in result.lists[1]] == [entries, entries]
+        assert (result.lists[1][0][0], result.lists[1][1][0]) == (7, -4)
+    assert device.run_pass([5, 7], [3, 4], 16, head=False).lists == []
+    with pytest.raises(DeviceError, match="token 1 of the pass has no result"):
+        device.run_pass([5, 7], [3, 4], 16, [1, 0], best=2)
+
+
 def test_exchange_fields_match_the_payload() -> None:
     for config in (TINY, preset("ulx3s"), preset("kv260")):
         layout, fields = exchange_word(config), _exchange_fields(config)
-        for name in ("residual", "index", "pods"):
+        for name in ("memory", "index", "pods", "clipped"):
             assert fields[name] == [(layout[name].offset, layout[name].offset + layout[name].width)]
         assert fields["data"][0][0] == layout["data"].offset
         assert fields["data"][-1][1] == layout.size

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from lpu.hdl.config import Config, Limits, Numerics
+from lpu.hdl.isa import VERSION
 from lpu.tb.random_model import random_model
 from lpu.tools import folder
 from lpu.tools.bundle import Bundle
@@ -142,7 +143,8 @@ def test_damaged_manifest(saved: Path) -> None:
         "[]",
         "{}",
         whole.replace('"engines": 2', '"engines": 4'),
-        whole.replace('"isa_version": 1', '"isa_version": 2'),
+        whole.replace(f'"isa_version": {VERSION}', f'"isa_version": {VERSION + 1}'),
+        whole.replace('"mode": "full"', '"mode": "half"'),
     ]
     broken += [json.dumps({k: v for k, v in manifest.items() if k != gone}) for gone in set(manifest) - {"model"}]
     for text in broken:
