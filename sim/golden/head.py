@@ -78,8 +78,7 @@ def magnitude(y: Int) -> Int:
 
 def margin_scale(magnitudes: Int, margin: Margin) -> tuple[Int, Int]:
     """(ceil(magnitude · m >> s), at most 24 bits; whether it was cut), each `[M]`"""
-    wide = magnitudes * margin.m
-    exact = (wide + ((1 << margin.s) - 1)) >> margin.s
+    exact = -(-magnitudes * margin.m >> margin.s)
     scale = np.minimum(exact, (1 << SCALE_BITS) - 1)
     return scale, scale != exact
 
