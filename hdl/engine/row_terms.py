@@ -1,0 +1,74 @@
+"""What the rows of an index group bring besides indices: beats of biases and radii in, one of each per row out."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..config import Config
+
+
+def terms_beat(c: Config) -> data.StructLayout:
+    """a beat of biases or radii; `radii` in all beats of an op whose groups have a beat of radii"""
+    return data.StructLayout({"beat": c.beat_bits, "radii": 1})
+
+
+def row_term() -> data.StructLayout:
+    """what belongs to one row"""
+    return data.StructLayout({"bias": signed(8), "radius": 8})
+
+
+class RowTerms(wiring.Component):
+    """Biases and radii of two groups of L rows: one is given out while the other loads.
+
+    `i`: per group a beat of signed bias bytes and, with `radii`, one of unsigned radius bytes; without, radii are 0.
+    `ready` falls while a whole group waits. `o`: L rows a group in lane order, one a cycle, group after group without a
+    gap while beats come in time. `idle`: nothing is inside, not even part of a group. Reset forgets everything.
+    """
+
+    latency = 2
+    """cycles from a group's last beat to its first row, when nothing was inside"""
+    interval = 1
+    """cycles per row"""
+
+    def __init__(self, config: Config) -> None:
+        self._c = c = config
+        super().__init__({
+            "i": In(stream.Signature(terms_beat(c))),
+            "o": Out(stream.Signature(row_term())),
+            "idle": Out(1),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        c = self._c
+        bank = data.StructLayout({"bias": c.beat_bits, "radius": c.beat_bits, "radii": 1})
+        loading, given = Signal(bank), Signal(bank)  # `given` is shifted: the next row is in lane 0
+        full, half = Signal(), Signal()
+        left = Signal(range(c.lanes + 1))
+
+        beat = self.i.payload
+        taken = self.i.valid & self.i.ready
+        complete = taken & (half | ~beat.radii)
+        sent = self.o.valid & self.o.ready
+        hand_over = full & ((left == 0) | ((left == 1) & sent))
+        m.d.comb += [
+            self.i.ready.eq(~full),
+            self.o.valid.eq(left != 0),
+            self.o.payload.bias.eq(given.bias[:8].as_signed()),
+            self.o.payload.radius.eq(Mux(given.radii, given.radius[:8], 0)),
+            self.idle.eq(~full & ~half & (left == 0)),
+        ]
+        with m.If(taken):
+            m.d.sync += [half.eq(~complete), loading.radii.eq(beat.radii)]
+            with m.If(half):
+                m.d.sync += loading.radius.eq(beat.beat)
+            with m.Else():
+                m.d.sync += loading.bias.eq(beat.beat)
+        m.d.sync += full.eq((full & ~hand_over) | complete)
+        with m.If(hand_over):
+            m.d.sync += [given.eq(loading), left.eq(c.lanes)]
+        with m.Elif(sent):
+            m.d.sync += [given.bias.eq(given.bias >> 8), given.radius.eq(given.radius >> 8), left.eq(left - 1)]
+        return m
