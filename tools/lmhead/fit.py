@@ -14,6 +14,7 @@ from ...sim.golden import head as golden
 from ...sim.golden.fixed import requantise, scale_to_ms
 from ...sim.golden.pods import multiply
 from ..errors import CalibrationError
+from ..head_mode import fitted_for
 from ..quantise import linear
 from ..quantised import CoarseHead, IntArray, Linear, Margin, QuantisedModel, Table
 
@@ -263,6 +264,7 @@ def _integers(frame: _Frame, table: Table, rows: F64, x: IntArray, index_bits: i
         offset=offset,
         provable=margin,
         calibrated=margin,
+        fitted_for=fitted_for(table),
     )
 
 
