@@ -139,7 +139,6 @@ def prepare(
     Sizes are checked against `config` first. Raises `CapacityError`, `CalibrationError` or `ModelError`.
     """
     check_shape(opened.shape, context or opened.shape.context, config)
-    mode.best(config.limits)
     if opened.bundle is not None:
         if recipe != Recipe():
             raise ModelError(

@@ -127,16 +127,16 @@ def head(mode: HeadMode, sizes: HeadBytes, passes: Sequence[HeadPass], agreement
     }
 
 
-def _head_line(head: dict[str, Any]) -> str:
-    """`head`, for people"""
-    share = head["bytes_per_token"] / head["full_bytes_per_token"]
+def head_line(head: dict[str, Any]) -> str:
+    """`head` of a run or of an evaluation, for people"""
     margin = f", {head['margin']} margin" if head["margin"] else ""
-    rows = f"{head['fine_rows_mean']:,.1f} rows (p99 {head['fine_rows_p99']:,.1f})"
-    agreed = "" if head["agreement"] is None else f"; {head['agreement']:.2%} agree with the full head"
-    return (
-        f"LM head: {head['mode']}{margin}, {head['bytes_per_token']:,.0f} bytes a token, {share:.1%} of the full, "
-        f"{rows}{agreed}"
-    )
+    parts = [f"LM head: {head['mode']}{margin}, {head['fine_rows_mean']:,.1f} rows (p99 {head['fine_rows_p99']:,.1f})"]
+    if "bytes_per_token" in head:
+        share = head["bytes_per_token"] / head["full_bytes_per_token"]
+        parts.append(f"{head['bytes_per_token']:,.0f} bytes a token, {share:.1%} of the full head's")
+    if head["agreement"] is not None:
+        parts.append(f"the full head's choice in {head['agreement']:.2%}")
+    return "; ".join(parts)
 
 
 def summary(
@@ -161,7 +161,7 @@ def summary(
         stalls = ", ".join(f"{cause} {share:.1%}" for cause, share in usage.stall_shares().items())
         lines.append(f"cycles lost to: {stalls}")
     if head is not None and head["mode"] != "full":
-        lines.append(_head_line(head))
+        lines.append(head_line(head))
     if bit_exact is not None:
         lines.append(f"bit-exact with the golden model: {'yes' if bit_exact else 'NO'} ({compared:,} logits compared)")
     return lines

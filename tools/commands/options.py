@@ -198,7 +198,8 @@ class Head:
     def choose(self, limits: Limits, compiled: HeadMode | None = None) -> HeadMode:
         """The mode on a machine of these limits; for a compiled model the one that it was compiled for.
 
-        Raises `UserError` for values that cannot be, `ImageError` if it was compiled for another mode.
+        Raises `UserError` for values that cannot be, `CapacityError` when the sorter cannot keep k rows, `ImageError`
+        if the model was compiled for another mode.
         """
         if self.miss_rate is not None and not 0 < self.miss_rate < 1:
             raise UserError(f"miss rate {self.miss_rate:g} is outside 0 to 1 (both excluded): 0.001 is usual")
@@ -210,8 +211,7 @@ class Head:
         )
         if not asked.certified:
             asked = dataclasses.replace(asked, margin=HeadMode.margin)
-        if not asked.coarse:
-            asked = dataclasses.replace(asked, k=asked.best(limits))
+        asked = dataclasses.replace(asked, k=asked.best(limits))
         if compiled is not None and asked != compiled:
             what = f"the image was compiled for {_described(compiled)}, not for {_described(asked)}"
             raise ImageError(f"{what}: compile the model again")
