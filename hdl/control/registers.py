@@ -11,9 +11,11 @@ from ..config import Config
 from ..isa import MAGIC, VERSION, Fault
 from ..memory.axi import LITE_ADDRESS_BITS, OKAY, SLVERR, axi4_lite_signature, dma_window
 from ..registers import COUNTERS, REGISTERS
+from .results import COUNT_BITS, SLOT_BITS
 
 COUNTER_SETTLE = 4
-"""cycles that `counter_value` may take to follow `counter_engine` and `counter_index`"""
+"""cycles that `counter_value` may take to follow `counter_engine` and `counter_index`, and `result_token` and
+`result_logit` to follow `result_slot`"""
 
 
 class ControlRegisters(wiring.Component):
@@ -23,7 +25,8 @@ class ControlRegisters(wiring.Component):
     in the map, and entries at or beyond `pods` of the arrays with one entry a token; reads of write-only and writes
     of read-only registers; values that do not fit (bits that the register does not have, TOKENS outside 1 to `pods`,
     a select beyond what exists, a window base that is not a whole number of beats); during a pass, a start and writes
-    of the pass and the windows; writes of locked windows. Byte strobes are respected; address bits 1:0 are ignored.
+    of the pass and the windows; writes of locked windows. WATCHDOG, RESULT_SLOT and the selects may be written at any
+    time. Byte strobes are respected; address bits 1:0 are ignored.
 
     `start` and `soft_reset` are high for one cycle, never both: a write that asks for both is a soft reset. `busy`
     has to rise in the cycle after `start`. `context` and `window` hold still from `start` until `busy` falls. After
@@ -55,8 +58,10 @@ class ControlRegisters(wiring.Component):
             "fault_engine": In(8),
             "fault_op": In(32),
             "counter_value": In(64),
+            "result_slot": Out(SLOT_BITS),
             "result_token": In(data.ArrayLayout(32, config.pods)),
             "result_logit": In(data.ArrayLayout(signed(32), config.pods)),
+            "result_count": In(data.ArrayLayout(COUNT_BITS, config.pods)),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -97,11 +102,13 @@ class ControlRegisters(wiring.Component):
             "COUNTER_SELECT": [counter_select],
             "COUNTER_LOW": [self.counter_value[:32]],
             "COUNTER_HIGH": [counter_high],
+            "RESULT_SLOT": [self.result_slot],
             "TOKEN": [context.token[t] for t in range(c.pods)],
             "POSITION": [context.position[t] for t in range(c.pods)],
             "MASK": [context.mask[t] for t in range(c.pods)],
             "RESULT_TOKEN": [self.result_token[t] for t in range(c.pods)],
             "RESULT_LOGIT": [self.result_logit[t].as_unsigned() for t in range(c.pods)],
+            "RESULT_COUNT": [self.result_count[t] for t in range(c.pods)],
         }
         holding = self.busy | self.start
         idle, open_ = ~holding, ~holding & ~locked
@@ -119,6 +126,7 @@ class ControlRegisters(wiring.Component):
             "WINDOW_LIMIT_HIGH": open_,
             "WINDOW_LOCK": Const(1),
             "COUNTER_SELECT": (word[:8] < COUNTERS) & (word[8:16] < c.engines),
+            "RESULT_SLOT": Const(1),
             "TOKEN": idle,
             "POSITION": idle,
             "MASK": idle,

@@ -1,78 +1,65 @@
-"""The next token: the best of what all engines found."""
+"""The best rows of each token, for the host. Twin: `sim.golden.head.best_rows`."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from amaranth.hdl import Cat, Module, Signal, Value, signed
+from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from ..common.payloads import INDEX_BITS, list_word
 from ..config import Config
-from ..engine.argmax import head_result
+
+SLOT_BITS = 7
+COUNT_BITS = 8
 
 
-def better(a: Any, b: Any) -> Value:
-    """1 if result a (a view of `head_result`) beats b: a larger logit, or as large a one at a lower index"""
-    wins = (a.value > b.value) | ((a.value == b.value) & (a.index < b.index))
-    return a.valid_any & (~b.valid_any | wins)
+class Results(wiring.Component):
+    """Keeps the first `limits.max_candidates` entries of each pod's result list.
 
-
-class ResultMerge(wiring.Component):
-    """Merges the engines' results of a pass: `token` and `logit` of each pod, 0 while there is none.
-
-    i: one stream per engine, served in turn; words may come in any order, one is taken every `interval` cycles.
-    clear: forgets everything, at the start of a pass. `token` and `logit` are final once `idle` is up and all engines
-    are done; they stand still until the next `clear`.
+    i: the merged lists; words without `result` and end words are passed over, and so is what is beyond the last place.
+    One word is taken in each cycle. `token` and `logit`: vocabulary row and logit of entry `slot` of every pod, 0 where
+    there is none; `count`: entries of every pod, from the cycle after the word. `clear`, at the start of a pass, and
+    reset empty the lists; a word taken in the cycle of a `clear` is forgotten.
     """
 
-    interval = 3
-    """cycles per word while the same engine has words"""
+    latency = 2
+    """cycles from `slot` to `token` and `logit`; these follow a word or `clear` after one more"""
 
     def __init__(self, config: Config) -> None:
         self._c = c = config
         super().__init__({
             "clear": In(1),
-            "i": In(stream.Signature(head_result(c))).array(c.engines),
+            "i": In(stream.Signature(list_word(c), always_ready=True)),
+            "slot": In(SLOT_BITS),
             "token": Out(data.ArrayLayout(32, c.pods)),
             "logit": Out(data.ArrayLayout(signed(32), c.pods)),
-            "idle": Out(1),
+            "count": Out(data.ArrayLayout(COUNT_BITS, c.pods)),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        c = self._c
-        layout = head_result(c)
-        word, rival = Signal(layout), Signal(layout)
-        results = Signal(data.ArrayLayout(layout, c.pods))
+        c, word = self._c, self.i.payload
+        places = c.limits.max_candidates
+        entry = data.StructLayout({"index": INDEX_BITS, "value": signed(32)})
         for p in range(c.pods):
-            m.d.comb += [self.token[p].eq(results[p].index), self.logit[p].eq(results[p].value)]
-
-        turn = Signal(range(max(2, c.engines)))
-        offered = Cat(source.valid for source in self.i)
-        with m.FSM() as fsm:
-            m.d.comb += self.idle.eq(fsm.ongoing("TAKE") & ~offered.any())
-            with m.State("TAKE"):
-                with m.Switch(turn):
-                    for e, source in enumerate(self.i):
-                        with m.Case(e):
-                            m.d.comb += source.ready.eq(1)
-                            m.d.sync += word.eq(source.payload)
-                            with m.If(source.valid):
-                                m.next = "LOOK"
-                            with m.Else():
-                                m.d.sync += turn.eq((e + 1) % c.engines)
-                    with m.Default():
-                        m.d.sync += turn.eq(0)
-            with m.State("LOOK"):
-                m.d.sync += rival.eq(results[word.pod] if c.pods > 1 else results[0])
-                m.next = "MERGE"
-            with m.State("MERGE"):
-                with m.If(better(word, rival)):
-                    for p in range(c.pods):
-                        with m.If(word.pod == p):
-                            m.d.sync += results[p].eq(word)
-                m.next = "TAKE"
-        with m.If(self.clear):
-            m.d.sync += results.eq(0)
+            memory = Memory(shape=entry, depth=max(2, places), init=[])
+            m.submodules[f"list_{p}"] = memory
+            write, read = memory.write_port(), memory.read_port()
+            count, there = self.count[p], Signal(name=f"there_{p}")  # what is read is an entry
+            m.d.comb += [
+                write.en.eq(self.i.valid & word.result & ~word.end & (word.pod == p) & (count != places)),
+                write.addr.eq(count),
+                write.data.index.eq(word.index),
+                write.data.value.eq(word.value),
+                read.addr.eq(self.slot),
+            ]
+            m.d.sync += there.eq(self.slot < count)
+            with m.If(write.en):
+                m.d.sync += count.eq(count + 1)
+            with m.If(self.clear):
+                m.d.sync += count.eq(0)
+            m.d.sync += [self.token[p].eq(0), self.logit[p].eq(0)]
+            with m.If(there):
+                m.d.sync += [self.token[p].eq(read.data.index), self.logit[p].eq(read.data.value)]
         return m

@@ -31,4 +31,12 @@ MUTATIONS = [
              test=_SMALL, what="start and soft reset at once"),
     Mutation(file=_FILE, find="self.fault != Fault.NONE, self.quiet", replace="self.quiet, self.fault != Fault.NONE",
              test=_SMALL, what="bits of STATUS exchanged"),
+    Mutation(file=_FILE, find="""            "RESULT_SLOT": [self.result_slot],
+""", replace="""            "RESULT_SLOT": [self.result_slot[:5]],
+""",
+             test=_SMALL, what="a slot beyond 31 is refused"),
+    Mutation(file=_FILE, find='"RESULT_SLOT": Const(1)', replace='"RESULT_SLOT": idle',
+             test=_SMALL, what="the slot cannot be chosen during a pass"),
+    Mutation(file=_FILE, find="self.result_count[t] for", replace="self.result_count[0] for",
+             test=_KV260, what="all tokens show the count of the first"),
 ]

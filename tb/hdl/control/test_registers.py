@@ -106,8 +106,8 @@ def counter(engine: int, index: int, cycle: int) -> int:
 
 
 class Machine:
-    """What is behind the registers, an agent: rises `busy` after `start`, counts pulses, answers counters late, and
-    watches that pass and windows hold still while it is busy."""
+    """What is behind the registers, an agent: rises `busy` after `start`, counts pulses, answers counters and results
+    late, and watches that pass and windows hold still while it is busy."""
 
     def __init__(self, bench: Bench, dut: Any, config: Config) -> None:
         self._bench, self._dut = bench, dut
@@ -117,19 +117,28 @@ class Machine:
         self._held: tuple[int, int] | None = None
         self._selects: deque[tuple[int, int]] = deque([(0, 0)] * (COUNTER_SETTLE + 1))
         self.status = dict.fromkeys(("done", "quiet", "saturated", "fault", "fault_engine", "fault_op"), 0)
-        self.results = {"result_token": [0] * config.pods, "result_logit": [0] * config.pods}
+        self._slots: deque[int] = deque([0] * COUNTER_SETTLE)
+        self._results = {"result_token": [0] * config.pods, "result_logit": [0] * config.pods}
+        self.counts = [0] * config.pods
         bench.add(self)
 
     def drive(self) -> None:
         self._dut.busy.value = int(self.busy)
         for name, value in self.status.items():
             getattr(self._dut, name).value = value
-        for name, values in self.results.items():
-            getattr(self._dut, name).value = sum(v << 32 * t for t, v in enumerate(values))
+        for name in self._results:
+            getattr(self._dut, name).value = sum(v << 32 * t for t, v in enumerate(self.results(name, self._slots[0])))
+        self._dut.result_count.value = sum(n << 8 * t for t, n in enumerate(self.counts))
         self._dut.counter_value.value = counter(*self._selects[0], self._bench.cycle_number)
+
+    def results(self, name: str, slot: int) -> list[int]:
+        """what the results of `slot` are"""
+        return [(value + slot * 0x10204081) & MASK32 for value in self._results[name]]
 
     def sample(self) -> None:
         dut = self._dut
+        self._slots.append(int(dut.result_slot.value))
+        self._slots.popleft()
         self._selects.append((int(dut.counter_engine.value), int(dut.counter_index.value)))
         self._selects.popleft()
         started = int(dut.start.value)
@@ -148,6 +157,18 @@ class Machine:
         self.busy = False
         self._held = None
         self.pulses = {"start": 0, "soft_reset": 0}
+
+    def randomise(self) -> None:
+        """other values on all inputs but busy"""
+        rng = self._bench.rng
+        for name in ("done", "quiet", "saturated"):
+            self.status[name] = int(rng.integers(2))
+        self.status["fault"] = int(rng.integers(7) * rng.integers(2))
+        self.status["fault_engine"] = int(rng.integers(len(self.counts)))
+        self.status["fault_op"] = int(rng.integers(1 << 32))
+        for values in self._results.values():
+            values[:] = [int(v) for v in rng.integers(1 << 32, size=len(values))]
+        self.counts[:] = [int(n) for n in rng.integers(129, size=len(self.counts))]
 
 
 class Twin:
@@ -172,8 +193,9 @@ class Twin:
             "STATUS": self.machine.busy + 2 * status["done"] + 4 * (status["fault"] != 0) + 8 * status["quiet"]
                       + 16 * status["saturated"] + 256 * status["fault"] + 65536 * status["fault_engine"],
             "FAULT_OP": status["fault_op"],
-            "RESULT_TOKEN": self.machine.results["result_token"][t],
-            "RESULT_LOGIT": self.machine.results["result_logit"][t],
+            "RESULT_TOKEN": self.machine.results("result_token", self.values["RESULT_SLOT", 0])[t],
+            "RESULT_LOGIT": self.machine.results("result_logit", self.values["RESULT_SLOT", 0])[t],
+            "RESULT_COUNT": self.machine.counts[t],
         }
         if name in fixed:
             return fixed[name], OKAY
@@ -220,6 +242,7 @@ class Twin:
             "WINDOW_LIMIT_HIGH": free and high,
             "WINDOW_LOCK": new < 2,
             "COUNTER_SELECT": new % 256 < COUNTERS and new >> 8 < c.engines,
+            "RESULT_SLOT": new < 128,
             "TOKEN": idle,
             "POSITION": idle and new < 1 << 16,
             "MASK": idle and new < 1 << c.pods,
@@ -282,17 +305,7 @@ class Rig:
         self.bench.check(int(dut.watchdog.value), values["WATCHDOG", 0], "watchdog")
         selected = int(dut.counter_engine.value) << 8 | int(dut.counter_index.value)
         self.bench.check(selected, values["COUNTER_SELECT", 0], "counter select")
-
-    def randomise(self) -> None:
-        """other values on all inputs but busy"""
-        rng = self.bench.rng
-        for name in ("done", "quiet", "saturated"):
-            self.machine.status[name] = int(rng.integers(2))
-        self.machine.status["fault"] = int(rng.integers(7) * rng.integers(2))
-        self.machine.status["fault_engine"] = int(rng.integers(self.config.engines))
-        self.machine.status["fault_op"] = int(rng.integers(1 << 32))
-        for values in self.machine.results.values():
-            values[:] = [int(v) for v in rng.integers(1 << 32, size=len(values))]
+        self.bench.check(int(dut.result_slot.value), values["RESULT_SLOT", 0], "result slot")
 
 
 @cocotb.test()
@@ -301,11 +314,11 @@ async def whole_map(dut: Any) -> None:
     await rig.reset()
     rig.check_outputs()
     rig.master.delay = 0
-    rig.randomise()
+    rig.machine.randomise()
     await rig.bench.cycle()
-    for address in [*range(0, 0x244, 4), 0x244, 0x3FC, 0x400, 0x800, 0xFFC]:
+    for address in [*range(0, 0x284, 4), 0x3FC, 0x400, 0x800, 0xFFC]:
         await rig.read(address)
-    for address in [0x000, 0x014, 0x04C, 0x054, 0x0FC, 0x1C0, 0x200, 0x240, 0x420, 0xFFC]:
+    for address in [0x000, 0x014, 0x04C, 0x058, 0x0FC, 0x1C0, 0x200, 0x240, 0x420, 0xFFC]:
         rig.bench.check(await rig.write(address, 1), SLVERR, "write that is not allowed")
     address_taken, data_taken, answered = rig.master.write_cycles
     rig.bench.check(answered - max(address_taken, data_taken), ControlRegisters.write_latency, "latency of a write")
@@ -323,7 +336,7 @@ async def random_accesses(dut: Any) -> None:
     scalars = [a for a in addresses if a < 0x100]
     for step in range(700):
         if step % 20 == 0:
-            rig.randomise()
+            rig.machine.randomise()
         if rng.random() < 0.1:
             rig.machine.busy = False
             await rig.bench.cycle()
@@ -361,6 +374,7 @@ async def a_pass(dut: Any) -> None:
     for name in ("PROGRAM", "TOKENS", "BASE", "FLAGS", "TOKEN", "POSITION", "MASK", "WINDOW_LIMIT_LOW", "CONTROL"):
         rig.bench.check(await rig.write_named(name, 1), SLVERR, f"{name} during a pass")
     rig.bench.check(await rig.write_named("WATCHDOG", 1000), OKAY, "watchdog during a pass")
+    rig.bench.check(await rig.write_named("RESULT_SLOT", 5), OKAY, "slot during a pass")
     rig.bench.check(await rig.write_named("CONTROL", 3), OKAY, "soft reset during a pass")
     rig.bench.check(rig.machine.pulses, {"start": 1, "soft_reset": 1}, "pulses")
     rig.machine.busy = False
@@ -418,6 +432,26 @@ async def counters(dut: Any) -> None:
             rig.bench.check(high & 0xFFF, low >> 20, "both halves of one cycle")
     for bad in (COUNTERS, rig.config.engines << 8, 1 << 16):
         rig.bench.check(await rig.write_named("COUNTER_SELECT", bad), SLVERR, "counter that does not exist")
+
+
+@cocotb.test()
+async def results(dut: Any) -> None:
+    """a read in the access after the one that chose the slot gives the new slot"""
+    rig = Rig(dut)
+    await rig.reset()
+    rig.master.delay = 0
+    last = rig.config.pods - 1
+    rig.machine.randomise()
+    for slot in (127, 0, 1, 64, 2):
+        for name in ("RESULT_TOKEN", "RESULT_LOGIT", "RESULT_COUNT"):
+            for chosen in (slot ^ 5, slot):  # each time another one
+                address = REGISTERS["RESULT_SLOT"].address
+                rig.bench.check(await rig.master.write(address, chosen), OKAY, "slot")
+                rig.twin.values["RESULT_SLOT", 0] = chosen
+                await rig.read(REGISTERS[name].address + 4 * last)  # the very next access
+    for bad in (128, 1 << 31, MASK32):
+        rig.bench.check(await rig.write_named("RESULT_SLOT", bad), SLVERR, "slot that does not exist")
+    rig.check_outputs()
 
 
 @cocotb.test()

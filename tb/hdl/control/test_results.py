@@ -1,112 +1,137 @@
-"""Bench of the merge of the engines' results, against numpy."""
+"""Bench of the results: the first entries of every token's list, read slot by slot."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import cocotb
-import numpy as np
 import pytest
 from amaranth.hdl import signed
 from amaranth.lib import data
-from lpu.hdl.config import Config
-from lpu.hdl.control.results import ResultMerge
-from lpu.hdl.engine.argmax import head_result
+from lpu.hdl.common.payloads import INDEX_BITS, list_word
+from lpu.hdl.config import Config, Limits
+from lpu.hdl.control.results import COUNT_BITS, SLOT_BITS, Results
 from lpu.tb.bench import Bench, StreamDriver, parameters, run_bench, unpack
 
-CONFIGS = {"small": Config(engines=1, lanes=8, pods=1), "odd": Config(engines=5, pods=4),
-           "large": Config(engines=16, pods=16)}
+CONFIGS = {"small": Config(limits=Limits(max_candidates=1)), "odd": Config(pods=4, limits=Limits(max_candidates=5)),
+           "large": Config(pods=16, limits=Limits(max_candidates=128))}
 LOW, HIGH = -(1 << 31), (1 << 31) - 1
 
 
 class Partner:
-    """All engines of a pass."""
+    """The merge of lists, and the reader of the results."""
 
     def __init__(self, dut: Any, limit: int) -> None:
         self.c = c = Config.from_dict(parameters()["config"])
         self.dut = dut
         self.bench = bench = Bench(dut, limit)
-        self.i = [StreamDriver(bench, dut, f"i__{e}", head_result(c)) for e in range(c.engines)]
-        dut.clear.value = 0
+        self.i = StreamDriver(bench, dut, "i", list_word(c))
+        self.lists: list[list[tuple[int, int]]] = [[] for _ in range(c.pods)]
+        """(vocabulary row, logit) of each pod"""
+        dut.clear.value = dut.slot.value = 0
+
+    async def reset(self) -> None:
+        self.lists = [[] for _ in self.lists]
+        await self.bench.reset()
 
     async def clear(self) -> None:
+        self.lists = [[] for _ in self.lists]
         self.dut.clear.value = 1
         await self.bench.cycle()
         self.dut.clear.value = 0
 
-    def outputs(self) -> tuple[list[int], list[int]]:
-        p = self.c.pods
-        return (unpack(data.ArrayLayout(32, p), int(self.dut.token.value)),
-                unpack(data.ArrayLayout(signed(32), p), int(self.dut.logit.value)))
+    async def send(self, lengths: list[int], pause: float) -> None:
+        """lists of candidates and of results, of random entries, `lengths` of the pods' results"""
+        rng, words = self.bench.rng, []
+        for result in (0, 1, 0):
+            for pod, length in enumerate(lengths):
+                for _ in range(length):
+                    value = int(rng.choice([LOW, HIGH, -1, int(rng.integers(LOW, HIGH + 1))]))
+                    index = int(rng.integers(1 << INDEX_BITS))
+                    words.append({"end": 0, "result": result, "pod": pod, "value": value, "index": index})
+                    if result and len(self.lists[pod]) < self.c.limits.max_candidates:
+                        self.lists[pod].append((index, value))
+                words.append({"end": 1, "result": result, "pod": pod, "value": -1, "index": 5})
+        await self.i.send(words, pause)
 
-    async def play(self, tokens: int, values: list[int], pause: float) -> None:
-        """A pass of `tokens` tokens; each engine finds one of `values`, or any if empty, or nothing."""
-        c, bench, rng = self.c, self.bench, self.bench.rng
-        await self.clear()
-        found: list[list[tuple[int, int]]] = [[] for _ in range(c.pods)]
-        for engine in self.i:
-            words = []
-            for pod in range(tokens):
-                value = int(rng.choice(values)) if values else int(rng.integers(LOW, HIGH + 1))
-                index, valid = int(rng.integers(1 << 32)), bool(rng.random() < 0.8)
-                words.append({"pod": pod, "valid_any": valid, "value": value, "index": index})
-                if valid:
-                    found[pod].append((-value, index))
-            engine.queue(words, pause)
-        await bench.until(lambda: all(engine.idle for engine in self.i))
-        await bench.cycle(ResultMerge.interval)
-        bench.check(int(self.dut.idle.value), 1, "idle")
-        best = [min(pairs, default=(0, 0)) for pairs in found]
-        token, logit = self.outputs()
-        bench.check(token, [index for _, index in best], "tokens")
-        bench.check(logit, [-value for value, _ in best], "logits")
+    def outputs(self) -> tuple[list[int], list[int], list[int]]:
+        layouts = {"token": 32, "logit": signed(32), "count": COUNT_BITS}
+        token, logit, count = (unpack(data.ArrayLayout(shape, self.c.pods), int(getattr(self.dut, name).value))
+                               for name, shape in layouts.items())
+        return token, logit, count
 
+    def expected(self, slot: int) -> tuple[list[int], list[int], list[int]]:
+        shown = [entries[slot] if slot < len(entries) else (0, 0) for entries in self.lists]
+        return [token for token, _ in shown], [logit for _, logit in shown], [len(entries) for entries in self.lists]
 
-@cocotb.test()
-async def random_passes(dut: Any) -> None:
-    partner = Partner(dut, limit=40_000)
-    bench = partner.bench
-    await bench.reset()
-    for i in range(20):
-        values = [[], [-1, 0, 1], [5], [LOW, HIGH], [LOW]][i % 5]
-        await partner.play(1 + i % partner.c.pods, values, [0.0, 0.7][i % 2])
-    assert bench.checks == 60
+    async def read_all(self) -> None:
+        """every slot, in random order"""
+        for slot in self.bench.rng.permutation(1 << SLOT_BITS):
+            self.dut.slot.value = int(slot)
+            await self.bench.cycle(Results.latency)
+            self.bench.check(self.outputs(), self.expected(slot), f"slot {slot}")
 
 
 @cocotb.test()
-async def pace(dut: Any) -> None:
-    """words of one engine follow each other every `interval` cycles; `idle` is low until the last is in"""
-    partner = Partner(dut, limit=2_000)
+async def random_lists(dut: Any) -> None:
+    partner = Partner(dut, limit=60_000)
+    bench, places = partner.bench, partner.c.limits.max_candidates
+    await partner.reset()
+    await partner.read_all()
+    for i in range(6):
+        lengths = [int(n) for n in bench.rng.integers([0, 1, places][i % 3], places + 3, partner.c.pods)]
+        await partner.send(lengths, [0.0, 0.5][i % 2])
+        await bench.cycle()
+        await partner.read_all()
+        if i != 2:  # else the following lists lengthen those that there are
+            await partner.clear()
+    assert bench.checks == 7 << SLOT_BITS
+
+
+@cocotb.test()
+async def timing(dut: Any) -> None:
+    """a word each cycle; outputs follow a word and a clear after `latency` cycles and one, and show nothing else before"""
+    partner = Partner(dut, limit=10_000)
     bench, c = partner.bench, partner.c
-    await bench.reset()
-    await partner.clear()
-    engine = partner.i[-1]
-    words = [{"pod": i % c.pods, "valid_any": 1, "value": i, "index": i} for i in range(16)]
-    await engine.send(words)
-    bench.check(np.diff(engine.cycles).tolist(), [ResultMerge.interval] * 15, "cycles between words")
-    bench.check(int(dut.idle.value), 0, "busy with the last word")
-    await bench.cycle(ResultMerge.interval)
-    bench.check(int(dut.idle.value), 1, "idle")
-    bench.check(max(partner.outputs()[0]), 15, "last word")
+    await partner.reset()
+    pod, places = c.pods - 1, c.limits.max_candidates
+    words = [{"end": 0, "result": 1, "pod": pod, "value": -n, "index": n + 1} for n in range(places)]
+    for slot in {0, places // 2, places - 1}:
+        dut.slot.value = slot
+        await partner.clear()
+        await bench.cycle(Results.latency)
+        partner.i.queue(words)
+        for n in range(places + 5):
+            taken = max(0, min(n - Results.latency, places))  # that can be seen
+            token, logit, count = partner.outputs()
+            bench.check((token[pod], logit[pod]), (slot + 1, -slot) if slot < taken else (0, 0), f"after {n} cycles")
+            bench.check(count[pod], min(n, places), f"count after {n} cycles")
+            await bench.cycle()
+        partner.i.queue(words[:1])  # in the cycle of the clear
+        await partner.clear()
+        bench.check(partner.i.idle, True, "taken")
+        await bench.cycle(Results.latency)
+        bench.check(partner.outputs(), partner.expected(slot), "cleared")
 
 
 @cocotb.test()
 async def reset_in_mid_stream(dut: Any) -> None:
     partner = Partner(dut, limit=10_000)
-    bench = partner.bench
-    await bench.reset()
-    for cycles in (1, 2, 3, 8):
-        for engine in partner.i:
-            engine.queue([{"pod": 0, "valid_any": 1, "value": HIGH, "index": 1}] * 9)
+    bench, c = partner.bench, partner.c
+    await partner.reset()
+    for cycles in (1, 2, 9):
+        partner.i.queue([{"end": 0, "result": 1, "pod": 0, "value": 3, "index": 4}] * 20)
         await bench.cycle(cycles)
-        await bench.reset()
-        bench.check(partner.outputs(), ([0] * partner.c.pods, [0] * partner.c.pods), "nothing after reset")
-        await partner.play(partner.c.pods, [], 0.3)
-    assert bench.checks == 16
+        await partner.reset()
+        bench.check(partner.outputs(), partner.expected(0), "nothing after reset")
+        await partner.send([1 + pod % 2 for pod in range(c.pods)], 0.3)
+        await bench.cycle()
+        await partner.read_all()
+    assert bench.checks == 3 * (1 + (1 << SLOT_BITS))
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_results(name: str) -> None:
     config = CONFIGS[name]
-    run_bench(ResultMerge(config), "lpu.tb.hdl.control.test_results", name=f"results-{name}",
+    run_bench(Results(config), "lpu.tb.hdl.control.test_results", name=f"results-{name}",
               parameters={"config": config.to_dict()})

@@ -1,0 +1,26 @@
+"""Bugs that the bench of the merge of lists must notice."""
+
+from __future__ import annotations
+
+from . import Mutation
+
+_FILE = "hdl/control/list_merge.py"
+_TEST = "tb/hdl/control/test_list_merge.py::test_list_merge[odd]"
+
+MUTATIONS = [
+    Mutation(_FILE, "Cat(~word.index, word.value[:31], ~word.value[31], ~word.end)",
+             "Cat(word.index, word.value[:31], ~word.value[31], ~word.end)", _TEST, "the highest index wins on ties"),
+    Mutation(_FILE, "Cat(~word.index, word.value[:31], ~word.value[31], ~word.end)",
+             "Cat(~word.index, word.value, ~word.end)", _TEST, "negative values beat positive ones"),
+    Mutation(_FILE, "~word.value[31], ~word.end)", "~word.value[31])", _TEST, "an end takes part with its value"),
+    Mutation(_FILE, "both_end.eq(a.payload.end & b.payload.end)", "both_end.eq(0)", _TEST, "every end is passed on"),
+    Mutation(_FILE, "a.valid & b.valid & ~held", "(a.valid | b.valid) & ~held", _TEST,
+             "a word leaves before the other side has shown one"),
+    Mutation(_FILE, "a.valid & b.valid & ~held", "a.valid & b.valid & (~self.o.valid | self.o.ready)", _TEST,
+             "the word behind the waiting one is overtaken"),
+    Mutation(_FILE, "m.d.sync += [spare.eq(best), held.eq(1)]", "m.d.sync += held.eq(1)", _TEST,
+             "the word behind the waiting one is lost"),
+    Mutation(_FILE, "m.d.sync += [self.o.valid.eq(0), held.eq(0)]", "m.d.sync += held.eq(0)", _TEST,
+             "a clear leaves words in the tree"),
+    Mutation(_FILE, "present.append(node.o.valid)", "pass", _TEST, "idle while words are in the tree"),
+]
