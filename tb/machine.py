@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from lpu.hdl.config import Config
+from lpu.hdl.registers import Counter
 from lpu.sim.golden.program import Exchange, Machine, first_difference
 from lpu.tools.backend import Device, NativeSimulation
 from lpu.tools.compiler import compile_model
+from lpu.tools.head_mode import HeadMode
+from lpu.tools.image import Image
 from lpu.tools.quantised import QuantisedModel
 
 
@@ -23,43 +26,63 @@ class Comparison:
         latency: int | tuple[int, int] = 20,
         stall: float = 0.0,
         seed: int = 0,
+        head: HeadMode | None = None,
     ) -> None:
-        self.config = config
-        self.image = compile_model(model, config)
+        """head: how the program gets logits, in full mode if None"""
+        self.model, self.config = model, config
+        self.image = compile_model(model, config, head=head or HeadMode())
         self.backend = NativeSimulation(config, [len(c) for c in self.image.channels], latency=latency, stall=stall,
                                         seed=seed, debug=True, quiet=True)
         self.device = Device(self.backend, config, watchdog=100_000)
-        self.device.load_image(self.image.channels, program=self.image.program)
-        self.machine = Machine(config, self.image.channels, self.image.program, self.image.stored)
+        self.load(self.image)
         self.checks = 0
+        self.scanned = 0
+        """rows that FINE read beyond the candidates"""
+
+    def load(self, image: Image) -> None:
+        """another image, not larger than the first one"""
+        self.image = image
+        self.device.load_image(image.channels, program=image.program)
+        self.machine = Machine(self.config, image.channels, image.program, image.stored)
 
     def run(self, tokens: Sequence[int], base: int, *, head: bool = True, masks: Sequence[int] | None = None,
             positions: Sequence[int] | None = None) -> None:
-        """one pass; raises `AssertionError` with the first op that differs"""
+        """One pass; raises `AssertionError` with the first op that differs. Logits, lists and numbers of rows read are
+        compared after it."""
         expected: list[Exchange] = []
         count = len(tokens)
         mask = None if masks is None else np.array([[m >> j & 1 for j in range(count)] for m in masks], bool)
         positions = list(range(base, base + count)) if positions is None else positions
+        mode = self.image.head
+        best, stored = mode.best(self.config.limits), head and not mode.coarse
         logits = self.machine.run(tokens, base=base, positions=positions, mask=mask, head=head, observe=expected.append)
         self.backend.trace_exchange()
         failure = None
         try:
-            result = self.device.run_pass(tokens, positions, base, masks, head=head, logits=head, limit=20_000_000)
+            result = self.device.run_pass(tokens, positions, base, masks, head=head, logits=stored, best=best,
+                                          limit=20_000_000)
         except Exception as e:
             failure = e
         trace = self.backend.exchange_trace()
-        words = zip(trace["residual"], trace["index"], trace["pods"], trace["data"].tolist(), strict=True)
+        words = zip(*(trace[name].tolist() for name in ("memory", "index", "pods", "clipped", "data")), strict=True)
         difference = first_difference(expected, words, self.image.op_names, count)
         assert difference is None, f"{difference} ({failure})"
         if failure is not None:
             raise failure
         self.checks += len(trace["index"])
         if head:
+            expected_lists = [([i for i, _ in entries], [v for _, v in entries]) for entries in self.machine.results]
+            assert result.lists == expected_lists
+            self.checks += sum(len(entries) for entries in self.machine.results)
+        read = sum(self.device.read_counter(e, Counter.FINE_ROWS) for e in range(self.config.engines))
+        rows = sum(len(r) for r in self.machine.rows)
+        assert read == rows, f"FINE read {read} rows, golden {rows}"
+        if head and mode.coarse:
+            self.scanned += rows - count * min(best, self.image.model.vocab)
+        if stored:
             areas = self.image.logits_area()
             found = np.concatenate(
                 [self.device.read_logits(e, *area[:2], count, area[2]) for e, area in enumerate(areas)], axis=1
             )
             np.testing.assert_array_equal(found, logits)
-            assert result.tokens == logits.argmax(axis=1).tolist()
-            assert result.logits == logits.max(axis=1).tolist()
             self.checks += found.size

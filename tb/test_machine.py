@@ -12,8 +12,11 @@ from lpu.hdl.config import Config, preset
 from lpu.hdl.isa import OP_BYTES, Fault, Opcode, encode
 from lpu.hdl.registers import REGISTERS
 from lpu.tb.machine import Comparison
-from lpu.tb.random_model import random_model
+from lpu.tb.random_model import random_model, with_coarse_head
 from lpu.tools.backend import Control, DeviceFault
+from lpu.tools.compiler import compile_model
+from lpu.tools.head_mode import HeadMode
+from lpu.tools.image import COARSE
 
 pytestmark = pytest.mark.slow
 
@@ -24,6 +27,8 @@ GROUPED: dict[str, Any] = {
     "gated": True, "heads": 6, "kv_heads": 2, "head_dim": 12, "hidden": 72, "vocab": 77, "ffn": 40
 }
 GPT2: dict[str, Any] = {"gated": False}
+SHORT: dict[str, Any] = {"gated": True, "hidden": 32, "heads": 2, "kv_heads": 1, "ffn": 24, "layers": 1}
+"""little in front of the LM head"""
 
 
 def machine(shape: tuple[int, int, int]) -> Config:
@@ -74,6 +79,105 @@ def test_tree_of_tokens(rng: np.random.Generator) -> None:
     comparison.run([9, 10, 11, 12], 4, masks=[0b0001, 0b0011, 0b0101, 0b1011], positions=[4, 5, 5, 6])
     comparison.run([13, 14], 6, masks=[0b01, 0b10], positions=[6, 6])  # two of the four are kept
     assert comparison.checks > 5_000
+
+
+def search(comparison: Comparison, passes: int, rng: np.random.Generator) -> None:
+    """passes with the head and one without"""
+    base = 0
+    for i in range(passes + 1):
+        count = int(rng.integers(1, comparison.config.pods + 1)) if i else comparison.config.pods
+        comparison.run(rng.integers(0, comparison.image.model.vocab, count).tolist(), base, head=i != 1)
+        base += count
+
+
+class TestCoarseHead:
+    """programs with SEARCH and FINE: exchange, lists and the number of rows read are the interpreter's"""
+
+    @pytest.mark.parametrize("shape", sorted(SHAPES), ids=str)
+    def test_bit_exact(self, shape: tuple[int, int, int], rng: np.random.Generator) -> None:
+        """both widths of indices, tables that fill their beats or not, vocabularies that divide by nothing; coarse and
+        both margins; one candidate, some, and all that the sorter holds"""
+        config, scanned, checks = machine(shape), 0, 0
+        most = config.limits.max_candidates
+        cases = [
+            (1001, 8, 11, 3, HeadMode("certified", k=5)),
+            (1001, 8, 16, 4, HeadMode("coarse", k=most)),
+            (1001, 4, 35, 2, HeadMode("certified", "calibrated", k=1)),
+            (1001, 4, 32, 3, HeadMode("coarse", k=1)),
+            (7, 8, 3, 5, HeadMode("certified", k=most)),
+            (7, 4, 1, 9, HeadMode("coarse", k=3)),
+        ]
+        for seed, (vocab, bits, tiles, dims, mode) in enumerate(cases):
+            kind = SHORT if seed % 2 else {**GPT2, "hidden": 48, "heads": 3, "kv_heads": 3, "layers": 1, "tied": True}
+            model = with_coarse_head(random_model(seed, vocab=vocab, **kind), seed, bits=bits, tiles=tiles, dims=dims,
+                                     planes=1 + seed % 2, bias=seed % 3 == 0)
+            comparison = Comparison(model, config, latency=int(rng.integers(1, 60)), seed=1, head=mode)
+            search(comparison, 3, rng)
+            scanned, checks = scanned + comparison.scanned, checks + comparison.checks
+            comparison.backend.close()
+        assert scanned > 20
+        assert checks > 10_000
+
+    @pytest.mark.parametrize("k", [1, 2, 16, 32])
+    @pytest.mark.parametrize("mode", ["full", "coarse", "certified"])
+    def test_best_rows(self, mode: str, k: int, rng: np.random.Generator) -> None:
+        """lists of one to all entries of the sorter"""
+        model = with_coarse_head(random_model(20, vocab=333, **SHORT), k)
+        comparison = Comparison(model, machine((2, 8, 2)), head=HeadMode(mode, k=k))
+        search(comparison, 2, rng)
+        assert comparison.checks > 2 * k
+
+    @pytest.mark.parametrize("flat", [True, False])
+    @pytest.mark.parametrize("clip", ["", "coordinates", "tables", "score", "magnitude"])
+    def test_corners(self, clip: str, flat: bool, rng: np.random.Generator) -> None:
+        """all scores equal, and values that leave their width: then every row is read"""
+        model = with_coarse_head(random_model(21, vocab=131, **SHORT), 2, clip=clip, flat=flat)
+        for mode in (HeadMode("coarse"), HeadMode("certified")):
+            comparison = Comparison(model, machine((2, 8, 2)), head=mode)
+            search(comparison, 2, rng)
+            assert comparison.scanned > 0 or not mode.certified or clip not in ("coordinates", "tables", "magnitude")
+            comparison.backend.close()
+
+    @pytest.mark.parametrize(("latency", "stall"), [(1, 0.0), (200, 0.0), ((3, 90), 0.5)], ids=str)
+    def test_memory_changes_cycles_not_bits(self, latency: Any, stall: float, rng: np.random.Generator) -> None:
+        model = with_coarse_head(random_model(22, vocab=1001, **SHORT), 3, bits=4, tiles=19)
+        comparison = Comparison(model, machine((2, 8, 2)), latency=latency, stall=stall, seed=7,
+                                head=HeadMode("certified", k=7))
+        search(comparison, 4, rng)
+        assert comparison.scanned > 0
+
+    def test_modes_in_turn(self, rng: np.random.Generator) -> None:
+        """images of all modes on one machine, where the others have left their results, scores and tables"""
+        model = with_coarse_head(random_model(23, vocab=500, **SHORT), 4)
+        comparison = Comparison(model, machine((2, 8, 2)), head=HeadMode("certified"))
+        search(comparison, 1, rng)
+        for mode in (HeadMode("coarse", k=3), HeadMode(k=2), HeadMode("certified", "calibrated", k=9)):
+            comparison.load(compile_model(model, comparison.config, head=mode))
+            search(comparison, 2, rng)
+        assert comparison.checks > 1_000
+
+    def test_faults(self) -> None:
+        """memory errors in each of its regions, and resets in the middle of it; the next pass is right"""
+        model = with_coarse_head(random_model(24, vocab=500, **SHORT), 5)
+        c = Comparison(model, machine((2, 8, 2)), head=HeadMode("certified"))
+        c.run([3, 4], 0)
+        cycles = c.device.read_counters()[0]["cycles"]
+        for name in (*COARSE, "head"):
+            region = c.image.region(1, name)
+            c.backend.simulation.fail(1, "read", region.offset, region.offset + region.size)
+            with pytest.raises(DeviceFault) as caught:
+                c.device.run_pass([3, 4], [0, 1], 0, limit=1_000_000)
+            assert (Fault(caught.value.code), caught.value.engine) == (Fault.READ_ERROR, 1)
+            assert c.image.op_names[caught.value.op_index].startswith("coarse.")
+            c.backend.simulation.heal(1)
+            c.device.soft_reset()
+            c.run([3, 4], 0)
+        for sixteenth in range(8, 16):
+            c.backend.write_register(REGISTERS["CONTROL"].address, Control.START)
+            c.backend.simulation.step(cycles * sixteenth // 16)
+            c.device.soft_reset()
+            c.run([3, 4], 0)
+        assert c.checks > 1_000
 
 
 class TestFaults:

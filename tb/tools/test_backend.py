@@ -172,7 +172,8 @@ def test_counters(device: Device) -> None:
     assert counters[1]["cycles"] == 1 << 8
     assert counters[1]["stall_exchange"] == 1 << 8 | 7
     assert counters[1]["op_cycles"]["halt"] == 1 << 8 | 18
-    assert counters[0]["op_cycles"]["fence"] == COUNTERS - 1
+    assert counters[0]["fine_rows"] == 8
+    assert counters[0]["op_cycles"]["fine"] == COUNTERS - 1
     assert device.read_counter(1, COUNTERS - 1) == 1 << 8 | COUNTERS - 1
 
 

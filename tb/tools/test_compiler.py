@@ -12,12 +12,23 @@ import numpy as np
 import pytest
 from lpu.hdl.config import Config, Limits, Memory, Numerics
 from lpu.hdl.isa import OP_BYTES, Opcode, decode
-from lpu.tb.random_model import random_model
+from lpu.tb.random_model import random_model, with_coarse_head
 from lpu.tools.compiler import compile_model
-from lpu.tools.errors import CapacityError
-from lpu.tools.image import Image
-from lpu.tools.layout import gemv_bytes, group_bytes, head_rows, heads_per_engine, pair_bytes, shard
-from lpu.tools.quantised import Linear, QuantisedModel, Table
+from lpu.tools.errors import CapacityError, ModelError, UserError
+from lpu.tools.head_mode import HeadMode
+from lpu.tools.image import COARSE, Image
+from lpu.tools.layout import (
+    CoarseShape,
+    codebook_bytes,
+    gemv_bytes,
+    group_bytes,
+    head_rows,
+    heads_per_engine,
+    index_bytes,
+    pair_bytes,
+    shard,
+)
+from lpu.tools.quantised import CoarseHead, Linear, Margin, QuantisedModel, Table
 
 NUMERICS = Numerics(block=8, table_bits=6)
 LIMITS = Limits(max_hidden=64, max_ffn=64, max_context=64, max_head_dim=32, vector_rows=32)
@@ -41,6 +52,18 @@ def small(**changes: Any) -> QuantisedModel:
         "context": 24,
     }
     return random_model(2, numerics=NUMERICS, **(shape | changes))
+
+
+def coarse(codebooks: Any, indices: Any) -> CoarseHead:
+    """a head of these codebooks and indices, the rest zero"""
+    rows, margin = len(indices), Margin(m=0, s=0, slack=0, floor=0, miss_rate=0.0)
+    coordinates = codebooks.shape[0] * codebooks.shape[2]
+    return CoarseHead(
+        basis=Linear(weight=np.zeros((coordinates, 4), np.int8), m=np.zeros(coordinates, np.uint16),
+                     s=np.zeros(coordinates, np.uint8)),
+        codebooks=codebooks, table_m=0, table_s=0, indices=indices, bias=np.zeros(rows, np.int8), bias_shift=0,
+        radius=np.zeros(rows, np.uint8), unit_shift=0, offset=0, provable=margin, calibrated=margin,
+    )
 
 
 def ops(image: Image, engine: int) -> list[dict[str, Any]]:
@@ -99,6 +122,64 @@ def test_group_bytes() -> None:
 
 def test_pair_bytes() -> None:
     assert pair_bytes((np.array([1, -2]), np.array([3, 4])), 16).tolist() == [1, 0, 3, 0, 254, 255, 4, 0] + [0] * 8
+
+
+def test_codebook_bytes() -> None:
+    """two tables share a tile of 8 lanes only when they have 4 entries; here 16, so a table has two tiles"""
+    codebooks = np.arange(1, 97).reshape(3, 16, 2).astype(np.int8)
+    head = coarse(codebooks, np.zeros((1, 3), np.uint8))
+    data = codebook_bytes(head, range(1, 4), 8).reshape(3, 2, 2, 8)
+    for table in range(2):
+        for entry in range(16):
+            assert data[table, entry // 8, :, entry % 8].tolist() == codebooks[1 + table, entry].tolist()
+    assert not data[2].any(), "padding"
+
+
+def test_codebooks_in_one_tile() -> None:
+    """32 lanes and 16 entries: two tables side by side, each in the rows of its own coordinates"""
+    codebooks = np.arange(1, 97).reshape(3, 16, 2).astype(np.int8)
+    head = coarse(codebooks, np.zeros((1, 3), np.uint8))
+    shape = CoarseShape.of(head, 32)
+    assert (shape.tables, shape.joined, shape.length, shape.block_tiles) == (64, 2, 4, 1)
+    data = codebook_bytes(head, range(2), 32).reshape(2, 4, 2, 16)
+    for table in range(4):
+        block, member = divmod(table, 2)
+        own = data[block, 2 * member:2 * member + 2, member].T
+        assert own.tolist() == (codebooks[table].tolist() if table < 3 else [[0, 0]] * 16)
+        assert not data[block, 2 * member:2 * member + 2, 1 - member].any()
+
+
+@pytest.mark.parametrize("lanes", [8, 16, 64, 128])
+@pytest.mark.parametrize("entries", [16, 256])
+def test_every_table_is_filled_once(lanes: int, entries: int) -> None:
+    for tiles in (1, 7, 8, 9, 96, 200):
+        shape = CoarseShape(lanes=lanes, tiles=tiles, entries=entries, dims=4)
+        assert shape.tables >= tiles
+        assert shape.tables - tiles < lanes * (1 + shape.nibbles)
+        assert shape.block_tiles * lanes == shape.joined * entries
+        for engines in (1, 2, 3, 7):
+            parts = [shape.blocks(engines, e) for e in range(engines)]
+            assert [b for p in parts for b in p] == list(range(shape.tables // shape.joined))
+
+
+def test_index_bytes() -> None:
+    """two groups of four lanes: 6 rows of 5 tables"""
+    indices = np.arange(30).reshape(6, 5).astype(np.uint8) % 16
+    head = coarse(np.zeros((5, 256, 1), np.int8), indices)
+    head.bias, head.radius = np.array([1, -2, 3, 4, 5, -6], np.int8), np.array([7, 8, 9, 10, 11, 255], np.uint8)
+    rows = [[*r, 0, 0, 0] for r in indices.tolist()]
+    expected = [
+        [1, 254, 3, 4, 7, 8, 9, 10, *rows[0], *rows[1], *rows[2], *rows[3]],
+        [5, 250, 0, 0, 11, 255, 0, 0, *rows[4], *rows[5], *[0] * 16],
+    ]
+    assert index_bytes(head, range(2), 4, True).tolist() == [b for group in expected for b in group]
+    assert index_bytes(head, range(1, 2), 4, False).tolist() == expected[1][:4] + expected[1][8:]
+
+
+def test_index_bytes_of_nibbles() -> None:
+    head = coarse(np.zeros((5, 16, 1), np.int8), np.array([[1, 2, 3, 4, 15], [6, 7, 8, 9, 10]], np.uint8))
+    expected = [0, 0, 0x21, 0x43, 0x0F, 0, 0x76, 0x98, 0x0A, 0]
+    assert index_bytes(head, range(1), 2, False).tolist() == expected
 
 
 # -- who holds what -------------------------------------------------------------------------------------------
@@ -266,3 +347,92 @@ def test_image_above_4_gib() -> None:
 def test_context_outside_the_model(context: int) -> None:
     with pytest.raises(CapacityError, match="not between 1 and"):
         compile_model(small(), config(), context=context)
+
+
+# -- the coarse head ------------------------------------------------------------------------------------------
+
+
+def test_modes_that_cannot_be() -> None:
+    for arguments, words in (
+        ({"mode": "half"}, "no mode 'half': take one of full, coarse, certified"),
+        ({"margin": "wide"}, "no margin 'wide'"),
+        ({"k": 0}, "k = 0 is below 1"),
+    ):
+        with pytest.raises(UserError, match=words):
+            HeadMode(**arguments)
+    model = with_coarse_head(small(), 1, tiles=3)
+    with pytest.raises(CapacityError) as error:
+        compile_model(model, config(), head=HeadMode("coarse", k=17))
+    for word in ("k = 17", "limits.max_candidates = 16", "--set limits.max_candidates=17"):
+        assert word in str(error.value)
+    image = compile_model(model, config(), head=HeadMode(k=17))
+    assert ops(image, 0)[-2]["best"] == 16
+    for k in (1, 16):  # the vocabulary may be smaller
+        image = compile_model(with_coarse_head(small(vocab=7), 1, tiles=3), config(), head=HeadMode("certified", k=k))
+        assert [op["best"] for op in ops(image, 1)[-3:-1]] == [k, k]
+
+
+@pytest.mark.parametrize(
+    ("head", "changes", "words"),
+    [
+        ({"tiles": 13, "dims": 5}, {}, ["coordinates of the coarse head is 65, 1 above limits.max_hidden = 64"]),
+        (
+            {"tiles": 17, "dims": 1},
+            {"limits__max_index_beats": 2},
+            ["beats of an index row is 3, 1 above limits.max_index_beats = 2", "--set limits.max_index_beats=3"],
+        ),
+        (
+            {"tiles": 3, "bits": 4},
+            {"engines": 1, "limits__max_shard": 64},
+            ["vocabulary rows of an engine is 104, 40 above limits.max_shard = 64", "--engines"],
+        ),
+        ({"tiles": 9, "dims": 7}, {"limits__max_ffn": 32}, ["is 112, 16 above", "--set limits.max_ffn=48"]),
+        (
+            {"tiles": 257, "dims": 1},
+            {"limits__max_hidden": 512, "limits__vector_rows": 64, "limits__max_index_beats": 16, "lanes": 32},
+            ["tables of the coarse head is 288, 32 above what the exchange can count = 256"],
+        ),
+    ],
+)
+def test_limits_of_the_coarse_head_are_named(head: dict[str, Any], changes: dict[str, Any], words: list[str]) -> None:
+    model = with_coarse_head(small(vocab=101), 1, **head)
+    compile_model(model, config(**changes))  # full mode has no need of it
+    with pytest.raises(CapacityError) as error:
+        compile_model(model, config(**changes), head=HeadMode("coarse"))
+    assert "\n" not in str(error.value)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_codebooks_of_another_model() -> None:
+    with pytest.raises(ModelError, match="no codebooks for --lm-head certified: fit them with lpu lmhead"):
+        compile_model(small(), config(), head=HeadMode("certified"))
+    model = with_coarse_head(small(), 1)
+    for other in (small(vocab=60), small(hidden=40), random_model(3, numerics=NUMERICS, gated=True, hidden=32, vocab=61,
+                                                                  heads=4, kv_heads=2, head_dim=8, ffn=20, context=24)):
+        with pytest.raises(ModelError, match="were fitted for another model: fit them again with lpu lmhead"):
+            compile_model(dataclasses.replace(other, coarse=model.coarse), config(), head=HeadMode("coarse"))
+
+
+@pytest.mark.parametrize(("lanes", "bits"), [(8, 8), (64, 4)])
+def test_ops_of_the_coarse_head(lanes: int, bits: int) -> None:
+    """engines with nothing to do have the same ops; all of them may be skipped"""
+    model = with_coarse_head(small(), 1, bits=bits, tiles=5)
+    image = compile_model(model, config(5, lanes, limits__max_ffn=512, limits__max_head_dim=64),
+                          head=HeadMode("certified"))
+    kinds = [[op["opcode"] for op in ops(image, e)] for e in range(5)]
+    assert all(k == kinds[0] for k in kinds)
+    assert kinds[0][-8:] == [Opcode.NORM, Opcode.GEMV, Opcode.WAIT, Opcode.GEMV, Opcode.WAIT, Opcode.SEARCH,
+                             Opcode.FINE, Opcode.HALT]
+    for e in range(5):
+        names = dict(zip(image.op_names, ops(image, e), strict=True))
+        at = {name: image.region(e, name).offset for name in (*COARSE, "head")}
+        assert names["coarse.basis"]["address"] == at["coarse.basis"]
+        assert names["coarse.codebooks"]["address"] == at["coarse.codebooks"]
+        assert names["coarse.search"]["address"] == at["coarse.indices"]
+        assert names["coarse.fine"]["address"] == at["head"]
+        tail = ops(image, e)[-8:-1]
+        assert all(op.get("tail", 1) for op in tail)
+        assert not any(op.get("tail") for op in ops(image, e)[:-8])
+    tables = CoarseShape.of(model.coarse, lanes).tables if model.coarse else 0
+    assert names["coarse.codebooks.wait"]["count"] == tables << bits

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from lpu.hdl.config import Config, Limits, Numerics
 from lpu.hdl.isa import VERSION
-from lpu.tb.random_model import random_model
+from lpu.tb.random_model import random_model, with_coarse_head
 from lpu.tools import folder
 from lpu.tools.bundle import Bundle
 from lpu.tools.compiler import compile_model
 from lpu.tools.errors import ImageError, ToolError, UserError
+from lpu.tools.head_mode import HeadMode
 from lpu.tools.image import Image, load_image
 from lpu.tools.importers import load_model
 
@@ -53,6 +56,38 @@ def image(bundle: Bundle) -> Image:
 def saved(image: Image, bundle: Bundle, tmp_path: Path) -> Path:
     image.save(tmp_path / "out", bundle)
     return tmp_path / "out"
+
+
+def test_head_mode_is_saved(bundle: Bundle, image: Image, tmp_path: Path) -> None:
+    """codebooks, numbers and mode come back; what the head reads is counted from the regions"""
+    model = with_coarse_head(bundle.model, 1, bits=4, tiles=19, bias=True)
+    text = dataclasses.replace(bundle, model=model)
+    row, table = (1 + 4) * 8, sum(image.region(e, "head").size for e in range(2))
+    full = image.head_bytes()
+    assert (full.static, full.row, full.full, full.of(9)) == (table, 0, table, table)
+    for mode in (HeadMode("coarse", k=3), HeadMode("certified", "calibrated")):
+        image = compile_model(model, CONFIG, head=mode)
+        image.save(tmp_path / "out", text)
+        loaded, again = load_image(tmp_path / "out")
+        assert loaded.head == mode
+        assert loaded.channels == image.channels
+        assert loaded.head_bytes() == image.head_bytes()
+        assert compile_model(again.model, CONFIG, head=mode).channels == image.channels
+        assert json.loads((tmp_path / "out" / folder.MANIFEST).read_text())["model"]["coarse_head"] == {
+            "tiles": 19, "entries": 16, "dims": 3,
+        }
+        groups = -(-model.vocab // 8)
+        static = 8 * (8 * (4 + 4 + 32) + 32 * 2 * 3 + groups * (1 + mode.certified + 8 * 2))
+        assert (image.head_bytes().static, image.head_bytes().row, image.head_bytes().full) == (static, row, table)
+        assert image.head_bytes().of(2.5) == static + 2.5 * row
+    saved, loaded_model = vars(model.coarse), vars(again.model.coarse)
+    assert saved.keys() == loaded_model.keys()
+    for name, value in saved.items():
+        if name == "basis":
+            for part in ("weight", "m", "s", "bias"):
+                np.testing.assert_array_equal(getattr(loaded_model[name], part), getattr(value, part))
+        else:
+            np.testing.assert_array_equal(loaded_model[name], value)
 
 
 def contents(path: Path) -> dict[str, bytes]:
