@@ -7,14 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from lpu.hdl.config import Config, Limits, Numerics
+from lpu.sim.golden.head import find
 from lpu.sim.golden.model import GoldenSession
 from lpu.tb.program_backend import ProgramBackend
-from lpu.tb.random_model import random_model
+from lpu.tb.random_model import random_model, with_coarse_head
 from lpu.tools.backend import DeviceError
 from lpu.tools.compiler import compile_model
-from lpu.tools.errors import ImageError, PromptError
+from lpu.tools.errors import ImageError, ModelError, PromptError
+from lpu.tools.head_mode import HeadMode
 from lpu.tools.quantised import QuantisedModel
-from lpu.tools.runtime import Checked, DeviceDecoder, Found, GoldenDecoder, Usage, check_lengths, generate
+from lpu.tools.runtime import FULL, Checked, DeviceDecoder, Found, GoldenDecoder, Usage, check_lengths, generate
 from lpu.tools.sampling import Sampler, nucleus
 
 NUMERICS = Numerics(block=8, table_bits=6)
@@ -32,8 +34,24 @@ def model() -> QuantisedModel:
     )
 
 
-def device(model: QuantisedModel, c: Config) -> tuple[DeviceDecoder, ProgramBackend]:
-    image = compile_model(model, c)
+@pytest.fixture(scope="module")
+def coarse(model: QuantisedModel) -> QuantisedModel:
+    """with codebooks that predict nothing: what they choose is seldom the full head's choice"""
+    states = np.concatenate([GoldenSession(model).hidden([t, t + 1]) for t in range(0, 60, 4)])
+    return with_coarse_head(model, 5, tiles=5, states=states)
+
+
+MODES = [
+    HeadMode("full", k=3),
+    HeadMode("coarse", k=1),
+    HeadMode("coarse", k=7),
+    HeadMode("certified", "provable", 4),
+    HeadMode("certified", "calibrated", 5),
+]
+
+
+def device(model: QuantisedModel, c: Config, mode: HeadMode = FULL) -> tuple[DeviceDecoder, ProgramBackend]:
+    image = compile_model(model, c, head=mode)
     backend = ProgramBackend(c, [len(m) for m in image.channels])
     return DeviceDecoder(image, backend), backend
 
@@ -95,6 +113,98 @@ def test_check_notices_a_wrong_choice(model: QuantisedModel) -> None:
     checked = Checked(Wrong(model, 2), model)
     assert generate(checked, [5], 3).stopped == "difference"
     assert "chose" in str(checked.difference)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_head_modes_are_the_same_everywhere(coarse: QuantisedModel, mode: HeadMode) -> None:
+    """lists, fine rows and choices of the golden model and of machines, whose check finds no difference"""
+    golden = generate(GoldenDecoder(coarse, 2, mode), [5, 6, 7], 6)
+    expected, session = [5, 6, 7], GoldenSession(coarse)
+    head = coarse.coarse
+    assert head is not None
+    for token in expected[:2]:
+        session.hidden([token])
+    for _ in range(6):
+        x = session.hidden(expected[-1:])
+        if mode.coarse:
+            expected.append(int(find(head, coarse.lm_head, x, mode.k, mode.margin_of(head))[0].tokens[0]))
+        else:
+            expected.append(int(session.logits(x)[0].argmax()))
+    assert golden.tokens == expected[3:]
+    assert [p.tokens for p in golden.head_passes] == [1] * 6
+    rows = [p.fine_rows for p in golden.head_passes]
+    assert min(rows) >= mode.k * mode.coarse
+    assert (max(rows) > mode.k) == mode.certified
+    for engines, pods in ((1, 1), (2, 2), (3, 4)):
+        decoder, backend = device(coarse, config(engines, pods), mode)
+        checked = Checked(decoder, coarse, mode=mode)
+        run = generate(checked, [5, 6, 7], 6)
+        assert checked.difference is None
+        assert run.tokens == golden.tokens
+        assert sum(p.fine_rows for p in run.head_passes[1:]) == sum(rows[1:])
+        heads = sum(p.tokens for p in run.head_passes)
+        assert checked.logits_compared == heads * (mode.k + (0 if mode.coarse else coarse.vocab))
+        assert (checked.agreement == 1) == (not mode.coarse)
+        assert backend.passes == -(-3 // pods) + 5
+
+
+def test_check_notices_a_wrong_list(coarse: QuantisedModel) -> None:
+    """a logit far down the list, and rows that should not have been read"""
+    mode = HeadMode("coarse", k=6)
+    found = GoldenDecoder(coarse, 1, mode).run([5], 0, head=True, logits=False)
+    assert found is not None
+    assert found.logits is None
+    last, logit = found.lists[0][-1]
+    for changes, words in (
+        ({"break_logit": last}, f"position 0: best logit number 6 is {logit + 1} of <{last}>, golden has {logit} of"),
+        ({"break_rows": 2}, "position 0: 8 vocabulary rows were read, golden reads 6"),
+    ):
+        decoder, backend = device(coarse, config(), mode)
+        vars(backend).update(changes)
+        checked = Checked(decoder, coarse, lambda token: f"<{token}>", mode)
+        assert generate(checked, [5], 3).stopped == "difference"
+        assert str(checked.difference).startswith(words)
+
+
+def test_check_notices_a_short_list(coarse: QuantisedModel) -> None:
+    checked = Checked(GoldenDecoder(coarse, 1, HeadMode("coarse", k=5)), coarse, mode=HeadMode("coarse", k=6))
+    assert generate(checked, [5], 1).stopped == "difference"
+    assert checked.difference == "position 0: 5 best logits, golden has 6"
+
+
+def test_lists_can_be_as_long_as_the_vocabulary(coarse: QuantisedModel) -> None:
+    """more candidates than rows: all are read, and the answer is the full head's"""
+    mode = HeadMode("coarse", k=100)
+    decoder = GoldenDecoder(coarse, 1, mode)
+    full = GoldenDecoder(coarse, 1)
+    for position, token in enumerate([3, 50]):
+        found, exact = (d.run([token], position, head=True, logits=False) for d in (decoder, full))
+        assert found is not None
+        assert exact is not None
+        assert found.fine_rows == len(found.lists[0]) == coarse.vocab
+        assert found.best == exact.best
+
+
+def test_codebooks_must_be_there(model: QuantisedModel) -> None:
+    with pytest.raises(ModelError, match="lpu lmhead"):
+        GoldenDecoder(model, 1, HeadMode("coarse"))
+
+
+def test_sampling_from_lists(coarse: QuantisedModel) -> None:
+    """only tokens of the list, with the chances of their exact logits; the same on every machine"""
+    for mode in MODES:
+        runs = [
+            generate(decoder, [3, 1, 4], 8, sampler=Sampler(2.0, 1.0, seed=3), listed=True).tokens
+            for decoder in (GoldenDecoder(coarse, 2, mode), device(coarse, config(1, 1), mode)[0])
+        ]
+        assert runs[0] == runs[1]
+    drawn = set()
+    for seed in range(40):
+        decoder = GoldenDecoder(coarse, 1, HeadMode("coarse", k=3))
+        drawn.add(generate(decoder, [3], 1, sampler=Sampler(100.0, seed=seed), listed=True).tokens[0])
+    found = GoldenDecoder(coarse, 1, HeadMode("coarse", k=3)).run([3], 0, head=True, logits=False)
+    assert found is not None
+    assert drawn == {token for token, _ in found.lists[0]}
 
 
 def test_eos_ends_and_streams(model: QuantisedModel) -> None:
