@@ -10,8 +10,9 @@ from .common.instance import instantiate
 from .common.payloads import exchange_word
 from .config import Config
 from .control.exchange import Exchange
+from .control.list_merge import ListMerge
 from .control.registers import ControlRegisters
-from .control.results import ResultMerge
+from .control.results import Results
 from .control.supervisor import Supervisor
 from .engine.engine import engine_signature
 from .memory.axi import axi4_lite_signature, axi4_signature, connect_flat, flat_members
@@ -47,13 +48,18 @@ class Lpu(wiring.Component):
         engine_reset, exchange_reset = Signal(init=1), Signal(init=1)
         m.d.sync += [engine_reset.eq(supervisor.engine_reset), exchange_reset.eq(supervisor.engine_reset)]
         m.submodules.exchange = exchange = ResetInserter(exchange_reset)(Exchange(c))
-        m.submodules.results = results = ResetInserter(exchange_reset)(ResultMerge(c))
+        m.submodules.lists = lists = ResetInserter(exchange_reset)(ListMerge(c))
+        m.submodules.results = results = ResetInserter(exchange_reset)(Results(c))
 
         context, window = Signal.like(registers.context), Signal.like(registers.window)
         m.d.sync += [context.eq(registers.context), window.eq(registers.window)]
         start, stop = Signal(), Signal()
         m.d.sync += [start.eq(supervisor.engine_start), stop.eq(supervisor.stop)]
-        m.d.comb += [results.clear.eq(supervisor.engine_start), supervisor.results_idle.eq(results.idle)]
+        m.d.comb += [
+            lists.clear.eq(supervisor.engine_start), results.clear.eq(supervisor.engine_start),
+            supervisor.results_idle.eq(lists.idle), results.slot.eq(registers.result_slot),
+            results.i.valid.eq(lists.o.valid), results.i.payload.eq(lists.o.payload),
+        ]
 
         counter_values = []
         for e in range(c.engines):
@@ -66,8 +72,9 @@ class Lpu(wiring.Component):
                 exchange.i[e].valid.eq(engine.o_exchange.valid), exchange.i[e].payload.eq(engine.o_exchange.payload),
                 engine.o_exchange.ready.eq(exchange.i[e].ready),
                 engine.i_exchange.valid.eq(exchange.o.valid), engine.i_exchange.payload.eq(exchange.o.payload),
-                results.i[e].valid.eq(engine.o_result.valid), results.i[e].payload.eq(engine.o_result.payload),
-                engine.o_result.ready.eq(results.i[e].ready),
+                lists.i[e].valid.eq(engine.o_list.valid), lists.i[e].payload.eq(engine.o_list.payload),
+                engine.o_list.ready.eq(lists.i[e].ready),
+                engine.i_list.valid.eq(lists.o.valid), engine.i_list.payload.eq(lists.o.payload),
             ]
             counter_values.append(engine.counter_value)
         m.d.sync += registers.counter_value.eq(Array(counter_values)[registers.counter_engine])
@@ -84,6 +91,7 @@ class Lpu(wiring.Component):
             registers.fault_op.eq(supervisor.fault_op),
             registers.result_token.eq(results.token),
             registers.result_logit.eq(results.logit),
+            registers.result_count.eq(results.count),
         ]
         if self._debug:
             m.d.comb += [

@@ -16,5 +16,13 @@
 | `lane_buffer` | memory written by element and read by row                                     |
 | `cache`       | packs keys and values into beats of the KV cache                              |
 | `norm`        | LayerNorm and RMSNorm                                                         |
-| `argmax`      | best row of the vocabulary shard; stores logits when asked                    |
+| `head`        | LM head: ranks rows, chooses those to read exactly, reports the best          |
+| `tables`      | lookup tables of the coarse head, one memory a lane                           |
+| `row_terms`   | biases and radii of rows whose indices stream by                              |
+| `row_records` | requantiser records of single vocabulary rows                                 |
+| `magnitude`   | length of the coordinates, and the scale of the margins                       |
+| `row_bound`   | a row's coarse score plus margin                                              |
+| `bound_memory` | keeps bounds, finds rows that reach a threshold                              |
+| `sorter`      | the best rows of each token                                                   |
+| `logit_store` | writes all logits when asked                                                  |
 """

@@ -235,15 +235,12 @@ class Engine(wiring.Component):
         sub.terms = terms = fifo.SyncFIFOBuffered(width=row_term().size, depth=Pods.ROW_FIFO)  # of rows on their way
         wiring.connect(m, issue.o_terms, row_terms.i)
         wiring.connect(m, issue.o_record, row_records.i)
-        record = row_records.o.payload
-        handshake(m, row_records.o, sources.i_fine)
+        wiring.connect(m, row_records.o, sources.i_fine)
         m.d.comb += [
             terms.w_data.eq(row_terms.o.payload), terms.w_en.eq(row_terms.o.valid),
             row_terms.o.ready.eq(terms.w_rdy),
             sources.i_term.valid.eq(terms.r_rdy), sources.i_term.payload.eq(terms.r_data),
             terms.r_en.eq(sources.i_term.ready),
-            sources.i_fine.payload.m.eq(record.m), sources.i_fine.payload.s.eq(record.s),
-            sources.i_fine.payload.index.eq(record.row), sources.i_fine.payload.pods.eq(record.pods),
         ]
         wiring.connect(m, epilogue.o, sources.i_sum)
         wiring.connect(m, pods.o_row, sources.i_row)

@@ -16,8 +16,9 @@ def record_beat(c: Config) -> data.StructLayout:
 
 
 def row_record(c: Config) -> data.StructLayout:
-    """record, place and token (one-hot) of a row on its way through the array"""
-    return data.StructLayout({"m": 16, "s": 8, "row": INDEX_BITS, "pods": c.pods})
+    """requantiser of a row on its way through the array, its place in the shard, and the one token (a bit each) it is
+    for"""
+    return data.StructLayout({"m": 16, "s": 8, "index": INDEX_BITS, "pods": c.pods})
 
 
 class RowRecords(wiring.Component):
@@ -50,7 +51,7 @@ class RowRecords(wiring.Component):
         job = self.i.payload.job
         m.d.comb += [
             word.eq(self.i.payload.beat.word_select(job.row[:(c.lanes // 4 - 1).bit_length()], 32)),
-            record.m.eq(word[:16]), record.s.eq(word[16:24]), record.row.eq(job.row),
+            record.m.eq(word[:16]), record.s.eq(word[16:24]), record.index.eq(job.row),
             record.pods.eq(Cat(job.pod == p for p in range(c.pods))),
             queue.w_data.eq(record), queue.w_en.eq(self.i.valid), self.i.ready.eq(queue.w_rdy),
             self.o.payload.eq(queue.r_data), self.o.valid.eq(queue.r_rdy), queue.r_en.eq(self.o.ready),

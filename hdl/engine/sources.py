@@ -5,16 +5,18 @@ from __future__ import annotations
 import enum
 from typing import Any
 
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..common.payloads import INDEX_BITS, OP_BITS, OpView, accumulators, element_tag, parameter_record
+from ..common.payloads import OP_BITS, OpView, accumulators, element_tag, parameter_record
 from ..config import Config
 from ..isa import Destination, Function, Opcode
 from .embed import embed_element
 from .epilogue import tagged_sum
 from .requantise import Width, requantiser_input
+from .row_records import row_record
+from .row_terms import row_term
 
 
 class Kind(enum.IntEnum):
@@ -33,16 +35,6 @@ class Kind(enum.IntEnum):
 def requantiser_tag() -> data.StructLayout:
     """what the requantiser carries along"""
     return data.StructLayout({"kind": 2, "element": element_tag()})
-
-
-def search_term() -> data.StructLayout:
-    """what a row of SEARCH has beside its indices; without margins the radius does not matter"""
-    return data.StructLayout({"bias": signed(8), "radius": 8})
-
-
-def fine_record(c: Config) -> data.StructLayout:
-    """requantiser of a row that FINE reads, its index in the vocabulary, and the one token (a bit each) it is for"""
-    return data.StructLayout({"m": 16, "s": 8, "index": INDEX_BITS, "pods": c.pods})
 
 
 class Sources(wiring.Component):
@@ -68,8 +60,8 @@ class Sources(wiring.Component):
             "i_sum": In(stream.Signature(tagged_sum(c))),
             "i_row": In(stream.Signature(accumulators(c))),
             "i_record": In(stream.Signature(parameter_record())),
-            "i_term": In(stream.Signature(search_term())),
-            "i_fine": In(stream.Signature(fine_record(c))),
+            "i_term": In(stream.Signature(row_term())),
+            "i_fine": In(stream.Signature(row_record(c))),
             "i_embed": In(stream.Signature(embed_element(c))),
             "o": Out(stream.Signature(requantiser_input(c, requantiser_tag()))),
         })

@@ -235,7 +235,8 @@ async def coarse_head(dut: Any) -> None:
         most = c.limits.max_candidates
         read += await f.coarse(
             scores, logits, first=first, limit=first + [rows, max(rows - 3, 0)][i % 2],
-            k=int(rng.integers(1, most + 1)), best=int(rng.integers(1, most + 1)), tokens=int(rng.integers(1, c.pods + 1)), scan=i % 4 != 3,
+            k=int(rng.integers(1, most + 1)), best=int(rng.integers(1, most + 1)),
+            tokens=int(rng.integers(1, c.pods + 1)), scan=i % 4 != 3,
             scale=rng.integers(0, 1 << 9, c.pods), unbounded=int(rng.integers(1 << c.pods)) * (i % 5 == 4),
             offset=int(rng.integers(-20, 20)), floor=[-(1 << 31), 0, 1 << 14][i % 3], others=i % 6 != 5)
     f.bench.check(read > 20, True, "rows were read")

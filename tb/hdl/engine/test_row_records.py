@@ -30,7 +30,7 @@ class Fixture:
         for row in rows:
             data, pod = rng.integers(0, 256, c.lanes).astype(np.uint8), int(rng.integers(c.pods))
             at = 4 * row % c.lanes
-            self.o.expect([{"m": int(data[at]) | int(data[at + 1]) << 8, "s": int(data[at + 2]), "row": row,
+            self.o.expect([{"m": int(data[at]) | int(data[at + 1]) << 8, "s": int(data[at + 2]), "index": row,
                             "pods": 1 << pod}])
             beats.append({"beat": int.from_bytes(data.tobytes(), "little"), "job": {"end": 0, "row": row, "pod": pod}})
         return beats

@@ -13,7 +13,9 @@ from lpu.hdl.config import Config
 from lpu.hdl.engine.embed import embed_element
 from lpu.hdl.engine.epilogue import tagged_sum
 from lpu.hdl.engine.requantise import Width, requantiser_input
-from lpu.hdl.engine.sources import Kind, Sources, fine_record, requantiser_tag, search_term
+from lpu.hdl.engine.row_records import row_record
+from lpu.hdl.engine.row_terms import row_term
+from lpu.hdl.engine.sources import Kind, Sources, requantiser_tag
 from lpu.hdl.isa import Destination, Opcode, encode
 from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, parameters, run_bench
 
@@ -40,8 +42,8 @@ class Fixture:
         self.sum = StreamDriver(self.bench, dut, "i_sum", tagged_sum(c))
         self.row = StreamDriver(self.bench, dut, "i_row", accumulators(c))
         self.record = StreamDriver(self.bench, dut, "i_record", parameter_record())
-        self.term = StreamDriver(self.bench, dut, "i_term", search_term())
-        self.fine = StreamDriver(self.bench, dut, "i_fine", fine_record(c))
+        self.term = StreamDriver(self.bench, dut, "i_term", row_term())
+        self.fine = StreamDriver(self.bench, dut, "i_fine", row_record(c))
         self.embed = StreamDriver(self.bench, dut, "i_embed", embed_element(c))
         self.o = StreamMonitor(self.bench, dut, "o", requantiser_input(c, requantiser_tag()), pause=pause)
         self.op(Opcode.FENCE)
