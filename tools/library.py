@@ -37,7 +37,7 @@ _TOOLS = ("assemble", "calibrate", "model", "node_report", "quantise", "quantise
 _GOLDEN = ("embed", "fixed", "model", "norm", "osu", "pods", "sfu", "tables")
 NUMERIC = ("sim/reference.py", *(f"tools/{n}.py" for n in _TOOLS), *(f"sim/golden/{n}.py" for n in _GOLDEN))
 """sources that a calibrated model depends on"""
-_FIT = ("tools/head_mode.py", "tools/lmhead/__init__.py", "tools/lmhead/fit.py", "tools/lmhead/hidden.py")
+_FIT = ("tools/head_mode.py", "tools/lmhead/fit.py", "tools/lmhead/hidden.py")
 COARSE = (*NUMERIC, "sim/golden/head.py", *_FIT)
 """sources that a fitted coarse head depends on"""
 FIT_TOKENS = 8192

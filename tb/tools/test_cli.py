@@ -13,14 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from lpu.hdl.config import PRESETS, Numerics
 from lpu.tb.program_backend import ProgramBackend
-from lpu.tb.random_model import random_model
+from lpu.tb.random_model import random_model, with_coarse_head
 from lpu.tools import cli, library
 from lpu.tools.commands import run
+from lpu.tools.lmhead import fit, hidden
 from lpu.tools.model import FloatModel
-from lpu.tools.quantised import QuantisedModel
+from lpu.tools.quantised import CoarseHead, QuantisedModel
 
 Lpu = Callable[..., tuple[int, str, str]]
 calls: list[str] = []
@@ -56,6 +58,18 @@ def quick(
     return model
 
 
+def quick_collect(model: QuantisedModel, tokens: Any, *, progress: Any = None) -> hidden.Hidden:
+    x = np.random.default_rng(1).integers(-3000, 3000, (len(tokens), model.hidden))
+    return hidden.Hidden(x=x, tokens=np.asarray(tokens))
+
+
+def quick_fit(model: QuantisedModel, x: Any, *, miss_rate: float, progress: Any = None) -> CoarseHead:
+    calls.append(f"fit {len(x)} {miss_rate}")
+    head = with_coarse_head(model, 2, tiles=8, dims=4, states=x[:16]).coarse
+    assert head is not None
+    return head
+
+
 class Breakable(ProgramBackend):
     """the interpreter as simulation; `wrong` breaks a logit"""
 
@@ -71,6 +85,9 @@ def lpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     """runs a command in this process: (exit code, stdout, stderr)"""
     monkeypatch.setenv("LPU_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(library, "calibrate", quick)
+    monkeypatch.setattr(library, "self_generated", lambda source, count, **_: np.arange(count) % source.vocab)
+    monkeypatch.setattr(fit, "fit", quick_fit)
+    monkeypatch.setattr(hidden, "collect", quick_collect)
     monkeypatch.setattr(run, "NativeSimulation", Breakable)
     monkeypatch.setattr(Breakable, "wrong", None)
     calls.clear()
@@ -226,6 +243,12 @@ def test_to_the_context_limit(lpu: Lpu) -> None:
         ),
         (["--context", 300], ["256 positions"]),
         (["--calibration", "nowhere.txt"], ["nowhere.txt"]),
+        (["--lm-head", "fast"], ["fast", "lpu --help"]),
+        (["--lm-head", "coarse", "--k", 0], ["k = 0"]),
+        (["--lm-head", "certified", "--k", 33], ["k = 33", "max_candidates = 32"]),
+        (["--lm-head", "certified", "--margin", "none"], ["none"]),
+        (["--lm-head", "certified", "--miss-rate", 0], ["miss rate 0 is outside"]),
+        (["--lm-head", "coarse", "--backend", "float"], ["--backend rtl or golden"]),
         (["nowhere"], ["there is no model at"]),
         (["--bogus"], ["--bogus"]),
     ],
@@ -234,6 +257,91 @@ def test_run_refuses(lpu: Lpu, arguments: list[object], words: list[str], tmp_pa
     refused(lpu("run", *arguments), *words)
     assert calls == [], "found before the work begins"
     assert not (tmp_path / "cache").exists()
+
+
+# -- the coarse head ------------------------------------------------------------------------------------------
+
+HEADS = (
+    ["full"],
+    ["coarse"],
+    ["coarse", "--k", 3],
+    ["certified", "--margin", "provable"],
+    ["certified", "--margin", "calibrated", "--k", 5],
+)
+
+
+@pytest.mark.parametrize("head", HEADS, ids=lambda h: " ".join(map(str, h)))
+def test_head_modes(lpu: Lpu, head: list[object]) -> None:
+    seen = []
+    for machine in (["--backend", "golden"], ["--engines", 4, "--lanes", 16, "--pods", 4], []):
+        options = ["--tokens", 2, "--ignore-eos", "--check", "--json", "--lm-head", *head]
+        data = json.loads(lpu("run", *options, *machine)[1])
+        assert data["bit_exact"] is True
+        used, mode = data["head"], head[0]
+        assert list(used) == [
+            *("mode", "margin", "k", "bytes_per_token", "full_bytes_per_token"),
+            *("fine_rows_mean", "fine_rows_p99", "agreement"),
+        ]
+        assert used["mode"] == mode
+        assert used["margin"] == (head[2] if mode == "certified" else None)
+        assert used["k"] == (head[-1] if "--k" in head else 16)
+        if mode == "full":
+            assert used["bytes_per_token"] == used["full_bytes_per_token"] > 512 * 64
+            assert used["agreement"] == 1
+            assert used["fine_rows_p99"] == 0
+        else:
+            assert used["fine_rows_p99"] >= used["fine_rows_mean"] >= used["k"]
+            assert 0 <= used["agreement"] <= 1
+        seen.append(data["token_ids"])
+    assert seen[0] == seen[1] == seen[2]
+    assert calls == ["kv auto"] + ["fit 4096 0.001"] * (head[0] != "full"), "the fit is kept"
+
+
+def test_coarse_run_sums_up(lpu: Lpu, tmp_path: Path) -> None:
+    out = lpu("run", "--tokens", 2, "--lm-head", "coarse", "--k", 4, "--check")[1]
+    assert "LM head: coarse, 4.0 rows (p99 4.0); " in " ".join(out.split())
+    assert "the full head's choice in" in " ".join(out.split())
+    assert json.loads(lpu("run", "--tokens", 2, "--lm-head", "coarse", "--json")[1])["head"]["agreement"] is None
+    assert json.loads(lpu("run", "--tokens", 2, "--backend", "float", "--json")[1])["head"] is None
+    lpu("run", "--tokens", 2, "--lm-head", "certified", "--margin", "calibrated", "--miss-rate", 0.01)
+    text = tmp_path / "text.txt"
+    text.write_text("Once upon a time there was a dog. " * 20)
+    lpu("run", "--tokens", 2, "--lm-head", "certified", "--calibration", text)
+    assert calls[:3] == ["kv auto", "fit 4096 0.001", "fit 4096 0.01"]
+    assert [c.split()[0] for c in calls[3:]] == ["kv", "fit"]
+
+
+def test_compiled_for_a_head_mode(lpu: Lpu, tmp_path: Path, tinytales: Path) -> None:
+    compiled, fixed = tmp_path / "compiled", tmp_path / "fixed"
+    options = ["--lm-head", "certified", "--k", 6]
+    data = json.loads(lpu("compile", tinytales, "--out", compiled, *options, "--json")[1])
+    assert data["head"]["mode"] == "certified"
+    assert data["head"]["static"] > 0
+    for same in ([], ["--lm-head", "certified"], [*options, "--margin", "provable"], ["--backend", "golden"]):
+        data = json.loads(lpu("run", compiled, "--tokens", 2, "--check", "--json", *same)[1])
+        assert data["bit_exact"] is True
+        assert (data["head"]["mode"], data["head"]["k"]) == ("certified", 6)
+    for other in (["--lm-head", "full"], ["--lm-head", "coarse"], ["--k", 5], ["--margin", "calibrated"]):
+        refused(lpu("run", compiled, *other), "--lm-head certified --margin provable --k 6", "compile the model again")
+    refused(lpu("run", compiled, "--miss-rate", 0.1), "calibrated already")
+    assert lpu("compile", tinytales, "--out", compiled)[0] == 0
+    refused(lpu("run", compiled, "--lm-head", "certified"), "compiled for --lm-head full", "compile the model again")
+    lpu("import", tinytales, "--out", fixed)
+    refused(lpu("run", fixed, "--lm-head", "certified"), "no codebooks", "lpu lmhead")
+
+
+def test_eval_with_a_coarse_head(lpu: Lpu, tmp_path: Path, tinytales: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("Once upon a time there was a little girl who liked to play in the park. " * 4)
+    options = [tinytales, "--text", text, "--tokens", 40]
+    assert json.loads(lpu("eval", *options, "--json")[1])["head"] is None
+    data = json.loads(lpu("eval", *options, "--json", "--lm-head", "coarse", "--k", 8)[1])
+    assert data["head"]["positions"] == 39
+    assert data["head"]["fine_rows_mean"] == data["head"]["fine_rows_p99"] == 8
+    assert 0 <= data["head"]["agreement"] <= 1
+    out = lpu("eval", *options, "--kv", 8, "--lm-head", "certified")[1]
+    assert "LM head: certified, provable margin" in out
+    assert [c.split()[0] for c in calls] == ["kv", "kv", "kv", "fit"]
 
 
 # -- import, compile, run what they wrote ----------------------------------------------------------------------
@@ -392,3 +500,13 @@ def test_cache_key_covers_what_calibration_uses() -> None:
     neutral = {"lpu.hdl.config", "lpu.tools.errors"}  # the numerics themselves are in the key
     used = {m.removeprefix("lpu.").replace(".", "/") + ".py" for m in loaded if m not in packages | neutral}
     assert used == set(library.NUMERIC)
+
+
+def test_cache_key_covers_what_the_fit_uses() -> None:
+    """likewise of the coarse head's; the hardware's modules are there for the place of the cache alone"""
+    modules = "lpu.tools.lmhead.fit, lpu.tools.lmhead.hidden, lpu.tools.calibrate"
+    program = f"import sys, {modules}; print(*(m for m in sys.modules if m.startswith('lpu.')))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    neutral = {"lpu.sim", "lpu.sim.golden", "lpu.tools", "lpu.tools.errors", "lpu.tools.lmhead"}
+    used = {m.removeprefix("lpu.").replace(".", "/") + ".py" for m in loaded if m not in neutral and "hdl" not in m}
+    assert used == set(library.COARSE)
