@@ -12,7 +12,7 @@ import typer
 from ..hdl.config import ConfigError
 from . import report
 from .backend import DeviceError
-from .commands import compiling, doctor, evaluating, generate, importing, presets, run
+from .commands import compiling, doctor, evaluating, generate, importing, lmhead, presets, run
 from .commands.options import grouped
 from .errors import ToolError, UserError
 
@@ -30,6 +30,7 @@ COMMANDS = {
     "run": run,
     "eval": evaluating,
     "import": importing,
+    "lmhead": lmhead,
     "compile": compiling,
     "presets": presets,
     "doctor": doctor,

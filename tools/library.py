@@ -18,7 +18,7 @@ from ..hdl.emit import cache_folder
 from . import bundle, folder, image
 from .bundle import Bundle
 from .calibrate import calibrate
-from .errors import ModelError, ToolError, UserError
+from .errors import CalibrationError, ModelError, ToolError, UserError
 from .head_mode import HeadMode
 from .image import Image, load_image
 from .importers import load_model
@@ -75,6 +75,11 @@ class Opened:
     def shape(self) -> Any:
         """the model, for its sizes: `name`, `vocab`, `context` …"""
         return self.source if self.bundle is None else self.bundle.model
+
+    @property
+    def name(self) -> str:
+        """of the model"""
+        return str(self.shape.name)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -139,18 +144,27 @@ def prepare(
     Sizes are checked against `config` first. Raises `CapacityError`, `CalibrationError` or `ModelError`.
     """
     check_shape(opened.shape, context or opened.shape.context, config)
-    if opened.bundle is not None:
-        if recipe != Recipe():
-            raise ModelError(
-                f"{opened.path} is calibrated already: "
-                "--calibration, --kv, --weights and --miss-rate need the checkpoint of it"
-            )
-        if mode.coarse:
-            mode.head_of(opened.bundle.model)
-        return opened.bundle
-    source = opened.require_source("calibration")
-    made = calibrated(source, config.numerics, recipe, progress=progress)
-    return fitted(made, source, recipe, progress=progress) if mode.coarse else made
+    if mode.coarse and opened.source is not None and recipe.text is not None:
+        require_positions(opened.shape, len(encode(opened, read_documents(recipe.text), FIT_TOKENS)), recipe.miss_rate)
+    made = integers(opened, config.numerics, recipe, progress=progress)
+    if not mode.coarse:
+        return made
+    if opened.source is not None:
+        return fitted(made, opened.source, recipe, progress=progress)
+    mode.head_of(made.model)
+    return made
+
+
+def integers(opened: Opened, numerics: Numerics, recipe: Recipe, *, progress: Progress | None = None) -> Bundle:
+    """The model in fixed point: as it came, or see `calibrated`. Raises `CalibrationError` or `ModelError`."""
+    if opened.bundle is None:
+        return calibrated(opened.require_source("calibration"), numerics, recipe, progress=progress)
+    if recipe != Recipe():
+        raise ModelError(
+            f"{opened.path} is calibrated already: "
+            "--calibration, --kv, --weights and --miss-rate need the checkpoint of it"
+        )
+    return opened.bundle
 
 
 def calibrated(source: FloatModel, numerics: Numerics, recipe: Recipe, *, progress: Progress | None = None) -> Bundle:
@@ -186,6 +200,19 @@ def fitted(bundle: Bundle, source: FloatModel, recipe: Recipe, *, progress: Prog
 
     parts = {k: v for k, v in vars(bundle.model).items() if k not in ("name", "report", "coarse")}
     return _cached("coarse", _key([rate], tokens, parts, COARSE), make, source)
+
+
+def require_positions(shape: Any, positions: int, miss_rate: float | None) -> None:
+    """Raises `CalibrationError` unless so many tokens are enough to fit a coarse head to a model of this `shape`."""
+    from .lmhead.fit import positions_needed
+
+    rate = MISS_RATE if miss_rate is None else miss_rate
+    needed = positions_needed(shape, rate)
+    if positions < needed:
+        raise CalibrationError(
+            f"the text is too short to fit the LM head: {shape.name} needs {needed} tokens at a miss rate of {rate:g}, "
+            f"and there are {positions}: give a longer one"
+        )
 
 
 def _cached(kind: str, key: str, make: Callable[[], QuantisedModel], source: FloatModel) -> Bundle:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,18 @@ from .errors import CalibrationError
 from .model import FloatModel
 
 Tokens = NDArray[np.int64]
+
+
+class Reader(Protocol):
+    """a model that reads text; its tokenizer has `encode(text) -> list[int]`, None if the model came without one"""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def tokenizer(self) -> Any: ...
+
+
 SEPARATOR = "<|endoftext|>"
 """between the documents of a plain text file"""
 _CHARACTERS = 24
@@ -52,7 +65,7 @@ def _json_lines(path: Path, text: str) -> Iterator[str]:
         yield document
 
 
-def encode(model: FloatModel, documents: Sequence[str], limit: int | None = None) -> Tokens:
+def encode(model: Reader, documents: Sequence[str], limit: int | None = None) -> Tokens:
     """All documents as one stream of at most `limit` tokens, each document as the model's tokenizer begins it.
 
     Raises `CalibrationError` if the model has no tokenizer or nothing is left to predict.
