@@ -152,12 +152,19 @@ class Margins(StrEnum):
     calibrated = "calibrated"
 
 
+def _is_rate(value: float | None) -> float | None:
+    if value is not None and not 0 < value < 1:
+        raise UserError(f"miss rate {value:g} is outside 0 to 1 (both excluded): 0.001 is usual")
+    return value
+
+
 _HEAD = "LM head"
 MissRate = Annotated[
     float | None,
     typer.Option(
         metavar="P",
         show_default="0.001",
+        callback=_is_rate,
         help="Stated chance that `--margin calibrated` misses the full head's token.",
         rich_help_panel=_HEAD,
     ),
@@ -198,11 +205,9 @@ class Head:
     def choose(self, limits: Limits, compiled: HeadMode | None = None) -> HeadMode:
         """The mode on a machine of these limits; for a compiled model the one that it was compiled for.
 
-        Raises `UserError` for values that cannot be, `CapacityError` when the sorter cannot keep k rows, `ImageError`
+        Raises `UserError` for a k below 1, `CapacityError` when the sorter cannot keep k rows, `ImageError`
         if the model was compiled for another mode.
         """
-        if self.miss_rate is not None and not 0 < self.miss_rate < 1:
-            raise UserError(f"miss rate {self.miss_rate:g} is outside 0 to 1 (both excluded): 0.001 is usual")
         start = compiled or HeadMode(k=min(HeadMode.k, limits.max_candidates))
         asked = HeadMode(
             start.mode if self.lm_head is None else self.lm_head.value,
