@@ -26,12 +26,17 @@ _FOLDS = 3
 _ITERATIONS = 25
 """of k-means"""
 _TRIAL_ITERATIONS = 6
-_TRIAL_POSITIONS = 1024
-"""held-out positions of a fold on which powers are compared"""
+_SAMPLE = 1024
+"""positions, spread over a text, on which choices are made"""
+_NEAR_TOP = 100
+"""rows at a position that compete for its argmax"""
+_USE = 0.25
+"""power of the frequency with which a row competes: its weight in k-means"""
 _HEADROOM = 3.0
 """of coordinates and of table entries above the largest seen in calibration"""
 _GUARD = 1e-9
 """relative error allowed for float64 in what a proof takes as exact"""
+_BATCH = 256
 _TOP_BITS = 14
 """the range of best logits seen in calibration fits this many bits of the score"""
 
@@ -73,7 +78,7 @@ def fit(
     rows = real_rows(table)
     seen, held = _split(x, model.context)
     if power is None:
-        power = _choose_power(rows, seen, tiles, index_bits, seed, tell)
+        power = choose_power(model, seen, tiles, index_bits, seed=seed, progress=tell)
     tell("fitting the codebooks of the LM head", 0.0)
     frame = _frame(rows, seen, power, tiles)
     head = _integers(frame, table, rows, seen, index_bits, seed)
@@ -101,10 +106,9 @@ def real_rows(table: Table) -> F64:
 
 
 def _split(x: IntArray, context: int) -> tuple[IntArray, IntArray]:
-    """(to fit on, to set the calibrated margin on): alternate runs of positions, of a context where there are enough"""
-    run = max(1, min(context, len(x) // 16))
-    odd = (np.arange(len(x)) // run) % 2 == 1
-    return x[~odd], x[odd]
+    """halves (to fit on, to set the calibrated margin on): alternate runs of positions, at most a context each"""
+    runs = np.array_split(x, 2 * max(8, -(-len(x) // (2 * context))))
+    return np.concatenate(runs[::2]), np.concatenate(runs[1::2])
 
 
 # -- the change of basis -------------------------------------------------------------------------------------------
@@ -153,23 +157,30 @@ def _deal(variance: F64, tiles: int, dims: int) -> NDArray[np.int64]:
     return order.reshape(-1)
 
 
-def _choose_power(rows: F64, x: IntArray, tiles: int, index_bits: int, seed: int, tell: Progress) -> float:
-    """the power with which argmax rows rank best on held-out folds of consecutive positions"""
+def choose_power(model: QuantisedModel, x: IntArray, tiles: int, index_bits: int, *, seed: int = 0,
+                 progress: Progress | None = None) -> float:
+    """The one of `POWERS` with which argmax rows rank best on held-out folds, consecutive positions, of x"""
+    rows = real_rows(model.lm_head)
     folds = np.array_split(np.arange(len(x)), _FOLDS)
     worth = []
     for i, power in enumerate(POWERS):
         total = 0.0
         for f, fold in enumerate(folds):
-            tell("choosing the basis of the LM head", (i * _FOLDS + f) / (len(POWERS) * _FOLDS))
+            if progress is not None:
+                progress("choosing the basis of the LM head", (i * _FOLDS + f) / (len(POWERS) * _FOLDS))
             rest = np.concatenate([g for g in folds if g is not fold])
             frame = _frame(rows, x[rest], power, tiles)
-            u = rows @ np.linalg.pinv(frame.axes)
-            codebooks = _kmeans(u.reshape(len(u), tiles, -1), 1 << index_bits, _TRIAL_ITERATIONS, seed)
-            near = _decode(codebooks, _assign(u.reshape(len(u), tiles, -1), codebooks))
-            picks = fold[np.linspace(0, len(fold) - 1, min(len(fold), _TRIAL_POSITIONS)).astype(int)]
-            total += _surprise(rows, near @ frame.axes, x[picks], frame.mean)
+            parts = (rows @ np.linalg.pinv(frame.axes)).reshape(len(rows), tiles, -1)
+            codebooks = kmeans(parts, 1 << index_bits, seed=seed, iterations=_TRIAL_ITERATIONS)
+            near = decode(codebooks, nearest(parts, codebooks)) @ frame.axes
+            total += _surprise(rows, near, _some(x[fold]), frame.mean)
         worth.append(total)
     return POWERS[int(np.argmin(worth))]
+
+
+def _some(x: IntArray) -> IntArray:
+    """at most `_SAMPLE` positions spread over x"""
+    return x[np.linspace(0, len(x) - 1, min(len(x), _SAMPLE)).astype(int)]
 
 
 def _surprise(rows: F64, near: F64, x: IntArray, mean: F64) -> float:
@@ -184,24 +195,35 @@ def _surprise(rows: F64, near: F64, x: IntArray, mean: F64) -> float:
 # -- codebooks -----------------------------------------------------------------------------------------------------
 
 
-def _kmeans(parts: F64, entries: int, iterations: int, seed: int) -> F64:
-    """parts `[rows, tiles, dims]` → centroids `[tiles, entries, dims]`"""
+def kmeans(parts: F64, entries: int, weights: F64 | None = None, *, seed: int, iterations: int = _ITERATIONS) -> F64:
+    """parts `[rows, tiles, dims]`, weights `[rows]` of their squared errors → centroids `[tiles, entries, dims]`"""
     count, tiles, dims = parts.shape
     out = np.zeros((tiles, entries, dims))
     if count <= entries:  # every row its own entry
         out[:, :count] = parts.transpose(1, 0, 2)
         return out
     scale = max(float(np.abs(parts).max()), 1e-300)
+    shares = None if weights is None else weights.astype(np.float32)
     faiss.omp_set_num_threads(1)  # tiles are too small to share
     for j in range(tiles):
         tool = faiss.Kmeans(dims, entries, niter=iterations, seed=seed + 1, min_points_per_centroid=1,
                             max_points_per_centroid=count)
-        tool.train(np.ascontiguousarray(parts[:, j] / scale, np.float32))
+        tool.train(np.ascontiguousarray(parts[:, j] / scale, np.float32), weights=shares)
         out[j] = np.asarray(tool.centroids, np.float64) * scale
     return out
 
 
-def _assign(parts: F64, codebooks: F64) -> IntArray:
+def _use(rows: F64, x: IntArray) -> F64:
+    """Weight of each row `[rows]`, 1 on average: rows that often come near the top have to be exact."""
+    near = min(_NEAR_TOP, -(-len(rows) // 16))
+    logits = _some(x) @ rows.T
+    cut = np.partition(logits, len(rows) - near, axis=1)[:, len(rows) - near]
+    often = (logits >= cut[:, None]).mean(axis=0) + 1 / _SAMPLE
+    weights: F64 = often**_USE
+    return weights / weights.mean()
+
+
+def nearest(parts: F64, codebooks: F64) -> IntArray:
     """nearest entry of each part: uint8 `[rows, tiles]`, the lowest on ties"""
     out = np.empty(parts.shape[:2], np.uint8)
     for j in range(parts.shape[1]):
@@ -210,7 +232,7 @@ def _assign(parts: F64, codebooks: F64) -> IntArray:
     return out
 
 
-def _decode(codebooks: F64, indices: IntArray) -> F64:
+def decode(codebooks: F64, indices: IntArray) -> F64:
     """the rows that indices stand for `[rows, tiles·dims]`"""
     return np.concatenate([codebooks[j][indices[:, j]] for j in range(len(codebooks))], axis=1)
 
@@ -221,35 +243,39 @@ def _decode(codebooks: F64, indices: IntArray) -> F64:
 def _integers(frame: _Frame, table: Table, rows: F64, x: IntArray, index_bits: int, seed: int) -> CoarseHead:
     """The frame in integers and all that follows from it; the calibrated margin is still the provable one."""
     basis = _basis(frame, x)
-    real = np.asarray(frame.axes.any(axis=1), bool)
     matrix, shift = _exact(basis)
+    real = np.asarray(frame.axes.any(axis=1), bool)
+    u = np.zeros((len(rows), len(real)))
     try:
-        inner = np.linalg.solve(matrix[real].T, rows.T).T
+        u[:, real] = np.linalg.solve(matrix[real].T, rows.T).T
     except np.linalg.LinAlgError as e:
         raise CalibrationError("the hidden states do not span a basis: give a longer and more varied text") from e
-    bias = -inner @ shift[real]
-    unit_shift, offset = _unit(rows, bias, x)
-    scale = 2.0**-unit_shift
-    u = np.zeros((len(rows), len(real)))
-    u[:, real] = inner * scale
-    bias = bias * scale - offset
-    strays = float((np.abs(inner @ matrix[real] - rows).sum(axis=1).max()) * scale * 2**15 * (1 + _GUARD))
+    strays = float(np.abs(u @ matrix - rows).sum(axis=1).max()) * 2**15
+    bias = -u @ shift
+    codebooks = kmeans(u.reshape(len(u), frame.tiles, -1), 1 << index_bits, _use(rows, x), seed=seed)
 
-    parts = u.reshape(len(u), frame.tiles, -1)
-    codebooks = _kmeans(parts, 1 << index_bits, _ITERATIONS, seed)
-    table_m, table_s, step = _step(codebooks)
+    middle = (float(bias.max()) + float(bias.min())) / 2
+    sample = _some(x)
+    unit_shift = _unit_shift(float(np.abs((sample @ rows.T).max(axis=1) - middle).max()),
+                             _entry_peak(codebooks, sample @ matrix.T + shift))
+    unit = 2.0**-unit_shift
+    offset = int(np.clip(round(middle * unit), -(1 << 31), (1 << 31) - 1))
+    u, bias, codebooks = u * unit, bias * unit - offset, codebooks * unit
+
+    table_m, table_s = scale_to_ms(max(float(np.abs(codebooks).max()), 1e-9) / 127)
+    step = table_m * 2.0**-table_s
     integers = np.clip(np.rint(codebooks / step), -127, 127).astype(np.int8)
     codebooks = integers.astype(np.float64) * step
-    indices = _assign(parts, codebooks)
-    distance = np.linalg.norm(u - _decode(codebooks, indices), axis=1) * (1 + _GUARD)
+    indices = nearest(u.reshape(len(u), frame.tiles, -1), codebooks)
+    distance = np.linalg.norm(u - decode(codebooks, indices), axis=1)
 
     bias_shift = max(0, math.ceil(math.log2(max(float(np.abs(bias).max()), 1.0) / 127)))
     coarse_bias = np.clip(np.rint(bias / 2.0**bias_shift), -128, 127).astype(np.int8)
     rest = bias - coarse_bias * 2.0**bias_shift + _coordinate_error(basis) * np.abs(u).sum(axis=1)
-    slack = math.ceil((float(rest.max()) + frame.tiles / 2 + scale / 2 + strays) * (1 + _GUARD))
+    slack = math.ceil((float(rest.max()) + frame.tiles / 2 + (0.5 + strays) * unit) * (1 + _GUARD))
 
-    m, s = _above(float(distance.max()) * 256 / 255)
-    radius = np.ceil(distance * 256 / (m * 2.0**-s) * (1 + _GUARD))
+    m, s = _above(float(distance.max()) * 256 / 255 * (1 + 4 * _GUARD))
+    radius = np.clip(np.ceil(distance * 256 / (m * 2.0**-s) * (1 + _GUARD)), 1, 255)
     margin = Margin(m=m, s=s, slack=slack, floor=_floor(table, unit_shift, offset), miss_rate=0.0)
     return CoarseHead(
         basis=basis,
@@ -259,7 +285,7 @@ def _integers(frame: _Frame, table: Table, rows: F64, x: IntArray, index_bits: i
         indices=indices,
         bias=coarse_bias,
         bias_shift=bias_shift,
-        radius=np.minimum(radius, 255).astype(np.uint8),
+        radius=radius.astype(np.uint8),
         unit_shift=unit_shift,
         offset=offset,
         provable=margin,
@@ -293,19 +319,16 @@ def _exact(basis: Linear) -> tuple[F64, F64]:
     return basis.weight * scale[:, None], bias
 
 
-def _unit(rows: F64, bias: F64, x: IntArray) -> tuple[int, int]:
-    """(unit_shift, offset): rows' biases around 0, best logits of x within `_TOP_BITS`"""
-    middle = (float(bias.max()) + float(bias.min())) / 2
-    picks = x[np.linspace(0, len(x) - 1, min(len(x), _TRIAL_POSITIONS)).astype(int)]
-    peak = float(np.abs((picks @ rows.T).max(axis=1) - middle).max())
-    unit_shift = min(31, max(0, math.ceil(math.log2(max(peak, 1.0))) - _TOP_BITS))
-    return unit_shift, int(np.clip(round(middle * 2.0**-unit_shift), -(2**31), 2**31 - 1))
+def _entry_peak(codebooks: F64, y: F64) -> float:
+    """largest entry of the tables of coordinates y `[positions, tiles·dims]`"""
+    parts = y.reshape(len(y), len(codebooks), -1)
+    return max(float(np.abs(parts[:, j] @ codebooks[j].T).max()) for j in range(len(codebooks)))
 
 
-def _step(codebooks: F64) -> tuple[int, int, float]:
-    """(table_m, table_s, their value): the codebooks' step"""
-    m, s = scale_to_ms(max(float(np.abs(codebooks).max()), 1e-9) / 127)
-    return m, s, m * 2.0**-s
+def _unit_shift(best: float, entry: float) -> int:
+    """shift with which the best logits stay within `_TOP_BITS` and table entries well within 16 bits"""
+    least = max(best / 2.0**_TOP_BITS, entry * _HEADROOM / 32767, 1.0)
+    return min(31, math.ceil(math.log2(least)))
 
 
 def _above(value: float) -> tuple[int, int]:
@@ -328,15 +351,15 @@ def _coordinate_error(basis: Linear) -> float:
 def _floor(table: Table, unit_shift: int, offset: int) -> int:
     """Threshold up to which a row that saturates in the full head could win although its real logit is lower."""
     lowest = -(1 << 31)
-    levels = [lowest]
     sums = np.abs(table.weight.astype(np.int64)).sum(axis=1) << 15
-    saturates = sums >> (8 * (table.planes - 1)) >= (1 << 31) - 1
+    saturates = sums > -lowest
+    levels = [lowest]
     if saturates.any():
-        at = requantise(lowest, 0, table.m[saturates].astype(np.int64), table.s[saturates], 32)
-        levels.append((int(at.max()) >> unit_shift) - offset)
-    if (np.minimum(sums, 1 << 31) * _real(table.m, table.s) >= (1 << 31) - 1).any():
+        worst = requantise(lowest, 0, table.m[saturates].astype(np.int64), table.s[saturates], 32).max()
+        levels.append((int(worst) >> unit_shift) - offset)
+    if (np.minimum(sums, -lowest) * _real(table.m, table.s) >= -lowest).any():
         levels.append((lowest >> unit_shift) - offset)
-    return max(lowest, min(max(levels), (1 << 31) - 1))
+    return max(lowest, min(max(levels), -lowest - 1))
 
 
 # -- the calibrated margin -----------------------------------------------------------------------------------------
@@ -344,31 +367,28 @@ def _floor(table: Table, unit_shift: int, offset: int) -> int:
 
 def _calibrated(head: CoarseHead, table: Table, x: IntArray, miss_rate: float) -> Margin:
     """The provable margin scaled down until the stated share of the held-out x is within it (split conformal)."""
-    needs = _needs(head, table, x)
+    needs = np.sort(_needs(head, table, x))
     rank = min(len(needs), math.ceil((len(needs) + 1) * (1 - miss_rate)))
-    factor = float(np.sort(needs)[rank - 1])
-    shift = head.provable.s
-    m = max(1, math.ceil(factor))
-    while m > 0xFFFF:
-        m, shift = -(-m // 2), shift - 1
-    return Margin(m=m, s=shift, slack=0, floor=head.provable.floor, miss_rate=miss_rate)
+    return replace(head.provable, m=int(needs[rank - 1]), miss_rate=miss_rate)
 
 
-def _needs(head: CoarseHead, table: Table, x: IntArray) -> F64:
-    """the least `Margin.m`, at the provable margin's shift and without slack, for the best row to be read: one each"""
-    out = np.zeros(len(x))
-    for start in range(0, len(x), 256):
-        part = x[start:start + 256]
+def _needs(head: CoarseHead, table: Table, x: IntArray) -> IntArray:
+    """The least `Margin.m` with which the provable margin has the best row read: `[positions]`.
+
+    It is at most the provable one, and does not depend on the candidates: they only make more sure.
+    """
+    out = np.zeros(len(x), np.int64)
+    for start in range(0, len(x), _BATCH):
+        part = x[start:start + _BATCH]
         y, clipped = golden.coordinates(head, part)
         entries, cut = golden.tables(head, y)
         logits = requantise(multiply(part, table.weight), 0, table.m, table.s, 32)
         best, at = logits.argmax(axis=1), np.arange(len(part))
         scores = entries[at[:, None], np.arange(head.tiles), head.indices[best]].sum(axis=1)
         scores += head.bias[best].astype(np.int64) << head.bias_shift
-        missing = (logits[at, best] >> head.unit_shift) - head.offset - scores
-        radius = head.radius[best].astype(np.int64)
-        with np.errstate(divide="ignore"):
-            scale = np.ceil((256.0 * (missing - 1) + 1) / radius)
-            need = np.floor((scale - 1) * 2.0**head.provable.s / golden.magnitude(y)) + 1
-        out[start:start + len(part)] = np.where((missing <= 0) | clipped | cut, 0, need)
+        missing = (logits[at, best] >> head.unit_shift) - head.offset - scores - head.provable.slack
+        length = golden.magnitude(y)
+        for t in np.flatnonzero((missing > 0) & ~clipped & ~cut):  # in whole numbers of any size
+            scale = -(-(((int(missing[t]) - 1) << golden.RADIUS_SHIFT) + 1) // int(head.radius[best[t]]))
+            out[start + t] = min(head.provable.m, ((scale - 1) << head.provable.s) // max(int(length[t]), 1) + 1)
     return out
