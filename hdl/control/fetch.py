@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.payloads import OP_BITS, OpView, read_request
 from ..config import Config
-from ..isa import MAGIC, OP_BYTES, VERSION, Fault, Opcode
+from ..isa import MAGIC, OP_BYTES, VERSION, Destination, Fault, Function, Opcode
 
 
 def fetched_op() -> data.StructLayout:
@@ -70,18 +70,30 @@ class Fetch(wiring.Component):
 
         header = OpView(op, Opcode.HEADER)
         gemv, attention, embed = OpView(op, Opcode.GEMV), OpView(op, Opcode.ATTENTION), OpView(op, Opcode.EMBED)
+        head, search, fine = OpView(op, Opcode.HEAD), OpView(op, Opcode.SEARCH), OpView(op, Opcode.FINE)
+        limits = c.limits
+
+        def kept(best: Value) -> Value:
+            """a list that the sorter can hold"""
+            return (best != 0) & (best <= limits.max_candidates)
+
         known = Signal()
         with m.Switch(op[0:8]):
             with m.Case(Opcode.GEMV):
                 m.d.comb += known.eq((gemv.planes != 0) & (gemv.planes != 3) & (gemv.kv_planes != 3)
-                                     & (gemv.length != 0) & (gemv.destination < 5) & (gemv.function < 4))
+                                     & (gemv.length != 0) & (gemv.function <= max(Function))
+                                     & (gemv.destination <= max(Destination)))
             with m.Case(Opcode.ATTENTION):
                 m.d.comb += known.eq((attention.kv_planes != 0) & (attention.kv_planes != 3)
                                      & (attention.head_tiles != 0) & (attention.group != 0))
             with m.Case(Opcode.EMBED):
                 m.d.comb += known.eq((embed.planes != 0) & (embed.planes != 3) & (embed.length != 0))
             with m.Case(Opcode.HEAD):
-                m.d.comb += known.eq(OpView(op, Opcode.HEAD).beats != 0)
+                m.d.comb += known.eq((head.beats != 0) & kept(head.best))
+            with m.Case(Opcode.SEARCH):
+                m.d.comb += known.eq((search.beats != 0) & (search.beats <= limits.max_index_beats) & kept(search.best))
+            with m.Case(Opcode.FINE):
+                m.d.comb += known.eq((fine.beats != 0) & kept(fine.best))
             with m.Case(Opcode.NORM):
                 m.d.comb += known.eq(OpView(op, Opcode.NORM).length != 0)
             with m.Case(Opcode.HALT, Opcode.TABLE, Opcode.ROPE, Opcode.WAIT, Opcode.FENCE):

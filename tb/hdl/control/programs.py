@@ -29,6 +29,7 @@ def random_op(config: Config, rng: np.random.Generator, opcode: Opcode) -> bytes
     def address() -> int:
         return pick(1 << 20) * config.lanes
 
+    best = pick(config.limits.max_candidates + 1, 1)
     match opcode:
         case Opcode.TABLE:
             fields = {"address": address()}
@@ -86,12 +87,13 @@ def random_op(config: Config, rng: np.random.Generator, opcode: Opcode) -> bytes
                 "operand": pick(20),
             }
         case Opcode.HEAD:
-            fields = {"address": address(), "beats": pick(12, 1), "operand": pick(4), "groups": pick(4)}
+            fields = {"address": address(), "beats": pick(12, 1), "operand": pick(4), "groups": pick(4), "best": best}
         case Opcode.SEARCH:
             fields = {"address": address(), "beats": pick(4, 1), "groups": pick(4), "margins": pick(2),
-                      "nibbles": pick(2)}
+                      "nibbles": pick(2), "best": best}
         case Opcode.FINE:
-            fields = {"address": address(), "beats": pick(12, 1), "operand": pick(4), "scan": pick(2)}
+            fields = {"address": address(), "beats": pick(12, 1), "operand": pick(4), "scan": pick(2),
+                      "best": best}
         case Opcode.WAIT:
             fields = {"count": pick(5), "per_token": pick(2)}
         case _:

@@ -104,10 +104,14 @@ async def impossible_ops(dut: Any) -> None:
     f = Fixture(dut)
     bad = [bytes(OP_BYTES), encode(Opcode.HEADER), bytes([200]) + bytes(OP_BYTES - 1), encode(Opcode.HALT),
            encode(Opcode.GEMV, length=4, planes=0), encode(Opcode.GEMV, length=4, planes=3),
-           encode(Opcode.GEMV, length=0, planes=1), encode(Opcode.GEMV, length=4, planes=1, destination=5),
+           encode(Opcode.GEMV, length=0, planes=1), encode(Opcode.GEMV, length=4, planes=1, destination=8),
            encode(Opcode.ATTENTION, kv_planes=0, head_tiles=1, group=1), encode(Opcode.ATTENTION, kv_planes=1, group=1),
            encode(Opcode.ATTENTION, kv_planes=1, head_tiles=1), encode(Opcode.EMBED, length=3),
-           encode(Opcode.HEAD), encode(Opcode.NORM)]
+           encode(Opcode.HEAD, best=1), encode(Opcode.HEAD, beats=1), encode(Opcode.NORM),
+           encode(Opcode.HEAD, beats=1, best=f.c.limits.max_candidates + 1), encode(Opcode.SEARCH, best=1),
+           encode(Opcode.SEARCH, beats=1), encode(Opcode.SEARCH, beats=f.c.limits.max_index_beats + 1, best=1),
+           encode(Opcode.SEARCH, beats=1, best=f.c.limits.max_candidates + 1), encode(Opcode.FINE, best=1),
+           encode(Opcode.FINE, beats=1), encode(Opcode.FINE, beats=1, best=f.c.limits.max_candidates + 1)]
     for op in bad:
         program = random_program(f.c, f.rng, 4)
         at = int(f.rng.integers(1, 5))

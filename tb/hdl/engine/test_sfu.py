@@ -71,8 +71,8 @@ class Fixture:
             x[rng.random((count, pods)) < 0.1] = rng.choice([-1 << 31, (1 << 31) - 1])
         else:
             x = numbers(rng, (count, pods))
-        limits = {"destination": 5, "index": 1 << 20, "drop": 2, "pair": self.pairs, "gate_shift": 32, "add": 2,
-                  "pods": 1 << 16}
+        limits = {"destination": 8, "index": 1 << 20, "drop": 2, "pair": self.pairs, "gate_shift": 32, "add": 2,
+                  "pods": 1 << 16, "clipped": 1 << 16}
         tags = [{"function": int(function), **{name: int(rng.integers(limit)) for name, limit in limits.items()}}
                 for _ in range(count)]
         if function == Function.ROPE:
