@@ -11,10 +11,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ...tools.quantised import CoarseHead, Margin, Table
 from .fixed import Int, requantise, round_shift
 from .pods import multiply
+
+Bool = NDArray[np.bool_]
 
 BOUND_BITS = 16
 """of a kept bound; the lowest value says that the row needs no reading"""
@@ -40,26 +43,26 @@ class Found:
     """all vocabulary rows that were read, in order: candidates by score, then the scan by index"""
 
 
-def _clips(acc: Int, bias: Int | int, m: Int | int, s: Int | int, value: Int) -> Int:
+def _clips(acc: Int, bias: ArrayLike, m: ArrayLike, s: ArrayLike, value: Int) -> Bool:
     """where `requantise` had to cut"""
     wide = (acc + np.asarray(bias, np.int64)) * np.asarray(m, np.int64)
     return np.asarray(round_shift(wide, np.minimum(np.asarray(s, np.int64), 60)) != value)
 
 
-def coordinates(head: CoarseHead, x: Int) -> tuple[Int, Int]:
+def coordinates(head: CoarseHead, x: Int) -> tuple[Int, Bool]:
     """hidden states `[M, hidden]` int16 → (coordinates `[M, tiles·dims]` int16, whether one was clipped `[M]`)"""
     basis = head.basis
     acc, bias = multiply(x, basis.weight, basis.acc_shift), 0 if basis.bias is None else basis.bias
     y = requantise(acc, bias, basis.m, basis.s, 16)
-    return y, _clips(acc, bias, basis.m, basis.s, y).any(axis=1)
+    return y, np.any(_clips(acc, bias, basis.m, basis.s, y), axis=1)
 
 
-def tables(head: CoarseHead, y: Int) -> tuple[Int, Int]:
+def tables(head: CoarseHead, y: Int) -> tuple[Int, Bool]:
     """coordinates → (table entries `[M, tiles, entries]` int16, whether one was clipped `[M]`)"""
     parts = y.reshape(len(y), head.tiles, head.dims)
     acc = np.stack([multiply(parts[:, j], head.codebooks[j]) for j in range(head.tiles)], axis=1)
     entries = requantise(acc, 0, head.table_m, head.table_s, 16)
-    return entries, _clips(acc, 0, head.table_m, head.table_s, entries).any(axis=(1, 2))
+    return entries, np.any(_clips(acc, 0, head.table_m, head.table_s, entries), axis=(1, 2))
 
 
 def coarse_scores(head: CoarseHead, entries: Int) -> Int:
@@ -76,7 +79,7 @@ def magnitude(y: Int) -> Int:
     return np.array([math.isqrt(int(q) - 1) + 1 if q else 0 for q in squares], np.int64)
 
 
-def margin_scale(magnitudes: Int, margin: Margin) -> tuple[Int, Int]:
+def margin_scale(magnitudes: Int, margin: Margin) -> tuple[Int, Bool]:
     """(ceil(magnitude · m >> s), at most 24 bits; whether it was cut), each `[M]`"""
     exact = -(-magnitudes * margin.m >> margin.s)
     scale = np.minimum(exact, (1 << SCALE_BITS) - 1)
