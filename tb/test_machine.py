@@ -146,6 +146,19 @@ class TestCoarseHead:
         search(comparison, 4, rng)
         assert comparison.scanned > 0
 
+    @pytest.mark.parametrize(("tiles", "mode"), [(8, "coarse"), (8, "certified"), (16, "certified")])
+    def test_search_takes_a_beat_a_cycle(self, tiles: int, mode: str) -> None:
+        """rows of one and of two beats, whatever is in flight; only the start of a search costs cycles"""
+        config = machine((2, 8, 2))
+        model = with_coarse_head(random_model(24, vocab=4000, **SHORT), 5, tiles=tiles)
+        comparison = Comparison(model, config, head=HeadMode(mode))
+        comparison.run([5, 6], 0)
+        comparison.run([7], 2)
+        groups = 4000 // config.lanes // config.engines
+        beats = groups * (tiles + (2 if mode == "certified" else 1))
+        for counters in comparison.device.read_counters():
+            assert beats < counters["op_cycles"]["search"] < beats + 120
+
     def test_modes_in_turn(self, rng: np.random.Generator) -> None:
         """images of all modes on one machine, where the others have left their results, scores and tables"""
         model = with_coarse_head(random_model(23, vocab=500, **SHORT), 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,10 @@ from lpu.tb.test_machine import machine
 from lpu.tools.backend import NativeSimulation
 from lpu.tools.calibrate import calibrate
 from lpu.tools.compiler import compile_model
+from lpu.tools.head_mode import HeadMode
 from lpu.tools.importers import load_model
+from lpu.tools.lmhead.fit import fit, positions_needed
+from lpu.tools.lmhead.hidden import collect
 from lpu.tools.model import FloatModel
 from lpu.tools.quantised import QuantisedModel
 from lpu.tools.runtime import Checked, DeviceDecoder, generate
@@ -21,11 +25,12 @@ from lpu.tools.runtime import Checked, DeviceDecoder, generate
 pytestmark = pytest.mark.slow
 
 
-def checked(model: QuantisedModel, config: Config) -> Checked:
+def checked(model: QuantisedModel, config: Config, head: HeadMode | None = None) -> Checked:
     """the model on the RTL, with the golden model beside it"""
-    image = compile_model(model, config)
+    head = head or HeadMode()
+    image = compile_model(model, config, head=head)
     simulation = NativeSimulation(config, [len(c) for c in image.channels], debug=True, quiet=True)
-    return Checked(DeviceDecoder(image, simulation), model)
+    return Checked(DeviceDecoder(image, simulation), model, mode=head)
 
 
 def speak(model: QuantisedModel, config: Config, prompt: list[int], tokens: int) -> list[int]:
@@ -63,6 +68,31 @@ def test_prompts(path: Path, length: int, rng: np.random.Generator) -> None:
     first = speak(fixed, machine((4, 8, 4)), prompt, 4)
     if length < 100:
         assert speak(fixed, machine((1, 8, 1)), prompt, 4) == first
+
+
+@cache
+def with_head(path: Path) -> QuantisedModel:
+    """the same with codebooks, fitted to as few hidden states as they can be"""
+    model, fixed = quantised(path)
+    tokens = np.random.default_rng(1).integers(3, model.vocab, positions_needed(fixed, 0.1))
+    return dataclasses.replace(fixed, coarse=fit(fixed, collect(fixed, tokens).x, miss_rate=0.1, power=0.25))
+
+
+@pytest.mark.parametrize("path", MODELS, indirect=True)
+@pytest.mark.parametrize("head", [HeadMode("coarse", k=9), HeadMode("certified"), HeadMode("certified", "calibrated")],
+                         ids=lambda head: f"{head.mode}-{head.margin}")
+def test_coarse_heads(path: Path, head: HeadMode, rng: np.random.Generator) -> None:
+    """the same tokens and lists, and as many rows read, on one, two and four engines and pods"""
+    model = with_head(path)
+    prompt = rng.integers(3, model.vocab, 5).tolist()
+    answers = []
+    for shape in ((1, 8, 1), (2, 8, 2), (4, 8, 4)):
+        decoder = checked(model, machine(shape), head)
+        answers.append(generate(decoder, prompt, 5).tokens)
+        assert decoder.difference is None
+        assert decoder.logits_compared >= 5 * head.k
+        assert head.mode != "certified" or head.margin != "provable" or decoder.agreement == 1
+    assert answers[0] == answers[1] == answers[2]
 
 
 def test_published_story(shared: Callable[[str], Path]) -> None:
