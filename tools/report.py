@@ -58,8 +58,8 @@ def emit(data: Any) -> None:
 
 
 def say(*things: Any) -> None:
-    """lines and tables on stdout"""
-    console = Console(highlight=False)
+    """lines and tables on stdout, as wide as a terminal, or as a file wants them"""
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     for thing in things:
         console.print(thing, markup=False) if isinstance(thing, str) else console.print(thing)
 

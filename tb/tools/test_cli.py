@@ -20,7 +20,7 @@ from lpu.tb.program_backend import ProgramBackend
 from lpu.tb.random_model import random_model, with_coarse_head
 from lpu.tools import cli, library
 from lpu.tools.commands import run
-from lpu.tools.lmhead import fit, hidden
+from lpu.tools.lmhead import explore, fit, hidden
 from lpu.tools.model import FloatModel
 from lpu.tools.quantised import CoarseHead, QuantisedModel
 
@@ -249,6 +249,7 @@ def test_to_the_context_limit(lpu: Lpu) -> None:
         (["--lm-head", "certified", "--margin", "none"], ["none"]),
         (["--lm-head", "certified", "--miss-rate", 0], ["miss rate 0 is outside"]),
         (["--lm-head", "coarse", "--backend", "float"], ["--backend rtl or golden"]),
+        (["--lm-head", "coarse", "--calibration", __file__, "--miss-rate", 0.0001], ["too short", "19998 tokens"]),
         (["nowhere"], ["there is no model at"]),
         (["--bogus"], ["--bogus"]),
     ],
@@ -305,7 +306,7 @@ def test_coarse_run_sums_up(lpu: Lpu, tmp_path: Path) -> None:
     assert json.loads(lpu("run", "--tokens", 2, "--backend", "float", "--json")[1])["head"] is None
     lpu("run", "--tokens", 2, "--lm-head", "certified", "--margin", "calibrated", "--miss-rate", 0.01)
     text = tmp_path / "text.txt"
-    text.write_text("Once upon a time there was a dog. " * 20)
+    text.write_text("Once upon a time there was a dog. " * 400)
     lpu("run", "--tokens", 2, "--lm-head", "certified", "--calibration", text)
     assert calls[:3] == ["kv auto", "fit 4096 0.001", "fit 4096 0.01"]
     assert [c.split()[0] for c in calls[3:]] == ["kv", "fit"]
@@ -342,6 +343,63 @@ def test_eval_with_a_coarse_head(lpu: Lpu, tmp_path: Path, tinytales: Path) -> N
     out = lpu("eval", *options, "--kv", 8, "--lm-head", "certified")[1]
     assert "LM head: certified, provable margin" in out
     assert [c.split()[0] for c in calls] == ["kv", "kv", "kv", "fit"]
+
+
+def test_lmhead(lpu: Lpu, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tinytales: Path) -> None:
+    """explores, writes table, picture and model; `run` and `compile` take the model"""
+    monkeypatch.setattr(fit, "fit", explore.fit)
+    text, out, table, figure = (tmp_path / n for n in ("text.txt", "coarse", "table.csv", "figure.svg"))
+    text.write_text("Once upon a time there was a little girl who liked to play in the park. " * 160)
+    options = [tinytales, "--text", text, "--tiles", "8,12", "--index-bits", "4", "--k", "1,32"]
+    code, said, err = lpu("lmhead", *options, "--json")
+    assert code == 0, err
+    rows = json.loads(said)
+    assert [(r["method"], r["tiles"]) for r in rows] == [
+        ("full", 0), ("sign", 0), ("plain", 8), ("plain", 12), ("rotated", 8), ("rotated", 12)
+    ]  # fmt: skip
+    for row in rows:
+        assert list(row) == ["method", "tiles", "index_bits", "bytes_per_row", "recall"]
+        assert list(row["recall"]) == ["1", "32"]
+    assert rows[0]["recall"] == {"1": 1.0, "32": 1.0}
+    assert not out.exists()
+    code, said, err = lpu("lmhead", *options, "--out", out, "--csv", table, "--figure", figure)
+    assert code == 0, err
+    assert "rotated" in said
+    assert "calibrated" in said
+    assert table.read_text().startswith("method,tiles,index_bits,bytes_per_row,positions,recall@1,recall@32,")
+    assert len(table.read_text().splitlines()) == 7
+    assert "<svg" in figure.read_text()
+    data = json.loads(lpu("run", out, "--tokens", 2, "--lm-head", "certified", "--check", "--json")[1])
+    assert data["bit_exact"] is True
+    assert lpu("compile", out, "--lm-head", "coarse", "--out", tmp_path / "compiled")[0] == 0
+    refused(lpu("run", out, "--lm-head", "coarse", "--miss-rate", 0.1), "calibrated already")
+    refused(lpu("lmhead", tmp_path / "compiled", "--text", text), "compiled already")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--tokens", 100], ["too short", "1998 tokens", "there are 80"]),
+        (["--miss-rate", 0.0001], ["too short", "19998 tokens"]),
+        (["--miss-rate", 1], ["miss rate 1"]),
+        (["--tiles", "8,x"], ["--tiles 8,x"]),
+        (["--tiles", 65], ["65 tiles", "64 values"]),
+        (["--index-bits", "8,5"], ["8 and 4"]),
+        (["--k", "1,129"], ["k = 129", "128"]),
+        (["--k", 0], ["--k 0"]),
+        (["--tokens", 1], ["too few"]),
+        (["--text", "nowhere.txt"], ["nowhere.txt"]),
+        (["--test", "nowhere.txt"], ["nowhere.txt"]),
+        (["--csv", "nowhere/table.csv"], ["nowhere/table.csv"]),
+        (["--figure", "."], ["folder that exists"]),
+        (["--out", "/dev/null/x"], ["/dev/null"]),
+    ],
+)
+def test_lmhead_refuses(lpu: Lpu, tmp_path: Path, tinytales: Path, arguments: list[object], words: list[str]) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("Once upon a time there was a little girl who liked to play in the park. " * 160)
+    refused(lpu("lmhead", tinytales, "--text", text, *arguments), *words)
+    assert calls == [], "found before the work begins"
 
 
 # -- import, compile, run what they wrote ----------------------------------------------------------------------
@@ -457,7 +515,7 @@ def test_generate(lpu: Lpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_help_has_examples(lpu: Lpu) -> None:
     assert lpu("--help")[0] == 0
-    for command in ("run", "eval", "import", "compile", "presets", "doctor", "generate"):
+    for command in ("run", "eval", "import", "lmhead", "compile", "presets", "doctor", "generate"):
         code, out, _ = lpu(command, "--help")
         assert code == 0
         if command not in ("presets", "doctor"):

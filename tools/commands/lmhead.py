@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -91,6 +92,8 @@ def command(
     for path in (table, figure):
         if path is not None and (path.is_dir() or not path.resolve().parent.is_dir()):
             raise ToolError(f"cannot write {path}: name a file in a folder that exists")
+    if figure is not None and find_spec("matplotlib") is None:
+        raise ToolError("--figure needs matplotlib: install hte-lpu[plot]")
     opened = open_model(model)
     if opened.image is not None:
         raise ModelError(f"{opened.path} is compiled already: name the model that it was made from")
@@ -126,7 +129,7 @@ def command(
     if figure is not None:
         from ..lmhead.figure import draw
 
-        draw(rows, figure)
+        draw(rows, figure, k=max(ks))
     if as_json:
         keys = ("method", "tiles", "index_bits", "bytes_per_row", "recall")
         report.emit([{key: getattr(row, key) for key in keys} for row in rows])
@@ -177,20 +180,20 @@ def _hidden(model: QuantisedModel, streams: Sequence[Tokens], progress: Any) -> 
 def _table(rows: Sequence[Row], ks: Sequence[int]) -> Any:
     """the exploration, for people"""
     top = str(max(ks))
-    columns = (
-        *("method", "tiles", "bits", "bytes a row"),
-        *(f"in top {k}" for k in ks),
-        *(f"top 10 in {top}", f"bytes, {top} rows"),
-    )
+    columns = ("method", "tiles", "bits", "B/row", *(f"top {k}" for k in ks), f"10 in {top}", "bytes")
     cells = [
         (
             *(row.method, row.tiles or None, row.index_bits, row.bytes_per_row),
-            *(f"{row.recall[str(k)]:.2%}" for k in ks),
-            *(f"{row.recall_best[top]:.2%}", f"{row.share[top]:.1%}"),
+            *(f"{100 * share:.2f}" for share in row.recall.values()),
+            *(f"{100 * row.recall_best[top]:.2f}", f"{row.share[top]:.1%}"),
         )
         for row in rows
     ]
-    return report.table(columns, cells, "where the full head's token is, and bytes a token of the full head's")
+    title = (
+        "exact argmax among the top coarse scores, and how many of the exact 10 best, in percent; "
+        f"bytes a token with {top} rows, of the full head's"
+    )
+    return report.table(columns, cells, title)
 
 
 def _save(rows: Sequence[Row], path: Path) -> None:
