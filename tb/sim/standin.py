@@ -1,8 +1,8 @@
 """A small design with the ports of `lpu`, to test the harness and the driver against something whose answer is plain.
 
 Each engine copies BASE beats from byte PROGRAM of its window to 64 KiB further on, in bursts of 16 alternating between
-both IDs. RESULT_TOKEN of token t reads TOKEN of t + RESULT_SLOT, RESULT_LOGIT likewise POSITION, RESULT_COUNT reads MASK,
-COUNTER_LOW reads COUNTER_SELECT. The top byte of WATCHDOG asks for a `Misbehaviour`.
+both IDs. RESULT_TOKEN of token t reads TOKEN of t + RESULT_SLOT, RESULT_LOGIT likewise POSITION, RESULT_COUNT reads
+MASK, COUNTER_LOW reads COUNTER_SELECT. The top byte of WATCHDOG asks for a `Misbehaviour`.
 """
 
 from __future__ import annotations
