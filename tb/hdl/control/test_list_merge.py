@@ -13,8 +13,8 @@ from lpu.hdl.control.list_merge import ListMerge
 from lpu.sim.golden.head import best_rows
 from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, parameters, run_bench
 
-CONFIGS = {"small": Config(engines=1), "pair": Config(engines=2, pods=4), "odd": Config(engines=5, pods=4),
-           "large": Config(engines=64, pods=16)}
+CONFIGS = {"small": Config(engines=1), "pair": Config(engines=2, pods=16), "odd": Config(engines=5, pods=4),
+           "large": Config(engines=64, pods=2)}
 LOW, HIGH = -(1 << 31), (1 << 31) - 1
 Word = dict[str, int]
 

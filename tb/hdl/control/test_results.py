@@ -90,7 +90,7 @@ async def random_lists(dut: Any) -> None:
 
 @cocotb.test()
 async def timing(dut: Any) -> None:
-    """a word each cycle; outputs follow a word and a clear after `latency` cycles and one, and show nothing else before"""
+    """a word each cycle; outputs follow a word and a clear after `latency` cycles and one, with nothing else before"""
     partner = Partner(dut, limit=10_000)
     bench, c = partner.bench, partner.c
     await partner.reset()
