@@ -1,0 +1,28 @@
+"""Bugs that the bench of the lookup tables must notice."""
+
+from __future__ import annotations
+
+from . import Mutation
+
+_FILE = "hdl/engine/tables.py"
+_SMALLEST = "tb/hdl/engine/test_tables.py::test_tables[smallest]"
+_ODD = "tb/hdl/engine/test_tables.py::test_tables[odd]"
+
+MUTATIONS = [
+    Mutation(_FILE, "Mux(nibbles, read_high.data[p], 0)", "Mux(self.nibbles, read_high.data[p], 0)", _SMALLEST,
+             "the second memory counts by the next question's kind"),
+    Mutation(_FILE, "Mux(self.nibbles, Const(0, 4), index[4:])", "index[4:]", _SMALLEST,
+             "the high nibble changes the low one's entry"),
+    Mutation(_FILE, "read_high.addr.eq(Cat(index[4:], self.row))", "read_high.addr.eq(Cat(index[:4], self.row))",
+             _SMALLEST, "the low nibble is looked up twice"),
+    Mutation(_FILE, "Mux((lane == i) & ~second, pods, 0)", "Mux(lane == i, pods, 0)", _SMALLEST,
+             "an entry of an odd table also replaces one of the even table"),
+    Mutation(_FILE, "self.write.valid & (place >> lane_bits < levels)", "self.write.valid", _SMALLEST,
+             "a table beyond the memory replaces another"),
+    Mutation(_FILE, "Mux(self.write.valid & (place >> lane_bits < levels), entry.pods, 0)",
+             "Mux(self.write.valid & (place >> lane_bits < levels), ~0, 0)", _ODD,
+             "an entry is written for all tokens"),
+    Mutation(_FILE, "write_high.addr.eq(Cat(code[:4], level))", "write_high.addr.eq(code[:4])", _ODD,
+             "second tables of all levels share a place"),
+    Mutation(_FILE, "level.eq(place >> lane_bits)", "level.eq(place >> (lane_bits + 1))", _ODD, "levels are mixed up"),
+]
