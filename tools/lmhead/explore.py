@@ -301,7 +301,7 @@ def _plain(model: QuantisedModel, rows: F64, x: IntArray, tiles: int, bits: int,
     parts = padded.reshape(vocab, tiles, dims)
     codebooks = kmeans(parts, 1 << bits, seed=seed)
     near = decode(codebooks, nearest(parts, codebooks))[:, :hidden]
-    static = product_bytes(vocab, tiles * dims, tiles, bits, 0, lanes)
+    static = product_bytes(vocab, tiles, dims, bits, 0, lanes)
     size = traffic(vocab, hidden, static, model.lm_head.planes, lanes)
     return _Method("plain", tiles, bits, beats(tiles * bits / 8, lanes), size, lambda part: part @ near.T)
 

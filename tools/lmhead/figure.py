@@ -54,7 +54,8 @@ def draw(rows: Sequence[Row], path: str | Path, *, k: int = 64, title: str = "")
     axes.set_ylabel(f"exact argmax among the best {k}")
     axes.set_title(title or f"Coarse LM head: recall on {rows[0].positions if rows else 0:,} held-out positions")
     axes.grid(True, which="major", alpha=0.3)
-    axes.legend(loc="best", frameon=False)
+    if axes.lines:
+        axes.legend(loc="best", frameon=False)
     try:
         figure.savefig(path, dpi=150)
     except (OSError, ValueError) as e:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import tempfile
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 from ...hdl.emit import cache_folder
 from ...sim.golden.model import GoldenSession
 from ...sim.golden.norm import norm
+from ..digest import feed
 from ..errors import CalibrationError
 from ..quantised import IntArray, QuantisedModel
 from ..texts import Tokens
@@ -83,26 +83,7 @@ def _states(model: QuantisedModel, ids: Tokens, progress: Progress) -> IntArray:
 def _key(model: QuantisedModel, ids: Tokens) -> str:
     """hash of all that the hidden states depend on"""
     digest = hashlib.sha256(ids.astype("<i8").tobytes())
-    _feed(digest, {k: v for k, v in vars(model).items() if k not in _NO_PART})
+    feed(digest, {k: v for k, v in vars(model).items() if k not in _NO_PART})
     for name in _SOURCES:
         digest.update((_PACKAGES / "sim" / "golden" / f"{name}.py").read_bytes())
     return digest.hexdigest()[:32]
-
-
-def _feed(digest: Any, value: Any) -> None:
-    """hash a tree of dataclasses, containers and arrays"""
-    if isinstance(value, np.ndarray):
-        digest.update(f"{value.dtype}{value.shape}".encode())
-        digest.update(np.ascontiguousarray(value).data)
-    elif dataclasses.is_dataclass(value):
-        _feed(digest, vars(value))
-    elif isinstance(value, dict):
-        for key in sorted(value):
-            digest.update(str(key).encode())
-            _feed(digest, value[key])
-    elif isinstance(value, list | tuple):
-        digest.update(f"[{len(value)}".encode())
-        for item in value:
-            _feed(digest, item)
-    else:
-        digest.update(repr(value).encode())

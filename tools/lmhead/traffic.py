@@ -48,10 +48,14 @@ def traffic(vocab: int, hidden: int, static: float, planes: int = 1, lanes: int 
                    full=full_bytes(vocab, hidden, planes, lanes))
 
 
-def product_bytes(vocab: int, coordinates: int, tiles: int, index_bits: int, row_bytes: int, lanes: int = LANES) -> int:
-    """codebooks and the stream of indices, with `row_bytes` more for every row"""
-    stream = beats(vocab, lanes) * (beats(tiles * index_bits / 8, lanes) + row_bytes)
-    return coordinates * (1 << index_bits) + stream
+def product_bytes(vocab: int, tiles: int, dims: int, index_bits: int, row_bytes: int, lanes: int = LANES) -> int:
+    """Codebooks, in as many tables as whole beats of indices have, and the stream, with `row_bytes` more a row.
+
+    Tables with fewer entries than lanes share tiles, half empty ones or worse.
+    """
+    indices = beats(tiles * index_bits / 8, lanes)
+    codebooks = (indices * 8 // index_bits * dims << index_bits) * max(1, lanes >> index_bits)
+    return codebooks + beats(vocab, lanes) * (indices + row_bytes)
 
 
 def basis_bytes(outputs: int, hidden: int, lanes: int = LANES) -> int:
@@ -64,5 +68,5 @@ def coarse_traffic(head: CoarseHead, planes: int = 1, *, margins: bool, lanes: i
     vocab, hidden = len(head.bias), head.basis.weight.shape[1]
     coordinates, bits = head.tiles * head.dims, 8 if head.entries == 256 else 4
     static = basis_bytes(coordinates, hidden, lanes)
-    static += product_bytes(vocab, coordinates, head.tiles, bits, 1 + margins, lanes)
+    static += product_bytes(vocab, head.tiles, head.dims, bits, 1 + margins, lanes)
     return traffic(vocab, hidden, static, planes, lanes)
