@@ -7,11 +7,12 @@
 | `calibrate`, `assemble`, `quantise`          | formats and integers; which widths                            |
 | `quantised`, `store`, `bundle`, `folder`     | the fixed-point model, and how it is kept on disk             |
 | `evaluate`, `node_report`                    | perplexity, clipped values, errors per node                   |
+| `lmhead/`, `head_mode`                       | codebooks of the coarse LM head; which rows give logits       |
 | `limits`, `layout`, `compiler`, `image`      | does it fit; memory images and programs                       |
 | `backend`                                    | driver of a machine, simulated or real                        |
 | `runtime`, `sampling`                        | text from a decoder                                           |
-| `library`, `report`, `commands/`, `cli`       | the `lpu` command                                             |
-| `errors`                                     | what a user can cause                                         |
+| `library`, `digest`                          | what a user names as MODEL; results that are remembered       |
+| `commands/`, `report`, `cli`, `errors`       | the `lpu` command                                             |
 | `generate`, `doctor`, `documentation`        | Verilog folders; what is missing; generated pages             |
 | `train`                                      | small models from a text file                                 |
 """

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from ..hdl.config import Config, Numerics
 from ..hdl.emit import cache_folder
 from . import bundle, folder, image
 from .bundle import Bundle
 from .calibrate import calibrate
+from .digest import feed
 from .errors import CalibrationError, ModelError, ToolError, UserError
 from .head_mode import HeadMode
 from .image import Image, load_image
@@ -37,7 +36,7 @@ _TOOLS = ("assemble", "calibrate", "model", "node_report", "quantise", "quantise
 _GOLDEN = ("embed", "fixed", "model", "norm", "osu", "pods", "sfu", "tables")
 NUMERIC = ("sim/reference.py", *(f"tools/{n}.py" for n in _TOOLS), *(f"sim/golden/{n}.py" for n in _GOLDEN))
 """sources that a calibrated model depends on"""
-_FIT = ("tools/head_mode.py", "tools/lmhead/fit.py", "tools/lmhead/hidden.py")
+_FIT = ("tools/digest.py", "tools/head_mode.py", "tools/lmhead/fit.py", "tools/lmhead/hidden.py")
 COARSE = (*NUMERIC, "sim/golden/head.py", *_FIT)
 """sources that a fitted coarse head depends on"""
 FIT_TOKENS = 8192
@@ -232,26 +231,7 @@ def _key(settings: Any, tokens: Tokens | None, parts: dict[str, Any], sources: S
     digest.update(json.dumps(settings, sort_keys=True).encode())
     if tokens is not None:
         digest.update(tokens.astype("<i8").tobytes())
-    _feed(digest, parts)
+    feed(digest, parts)
     for name in sources:
         digest.update((_PACKAGES / name).read_bytes())
     return digest.hexdigest()[:32]
-
-
-def _feed(digest: Any, value: Any) -> None:
-    """hash a tree of dataclasses, containers and arrays"""
-    if isinstance(value, np.ndarray):
-        digest.update(f"{value.dtype}{value.shape}".encode())
-        digest.update(np.ascontiguousarray(value).data)
-    elif dataclasses.is_dataclass(value):
-        _feed(digest, vars(value))
-    elif isinstance(value, dict):
-        for key in sorted(value):
-            digest.update(str(key).encode())
-            _feed(digest, value[key])
-    elif isinstance(value, list | tuple):
-        digest.update(f"[{len(value)}".encode())
-        for item in value:
-            _feed(digest, item)
-    else:
-        digest.update(repr(value).encode())

@@ -8,13 +8,11 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ...hdl.emit import cache_folder
 from ...sim.golden.model import GoldenSession
-from ...sim.golden.norm import norm
 from ..digest import feed
 from ..errors import CalibrationError
 from ..quantised import IntArray, QuantisedModel
@@ -65,17 +63,12 @@ def collect(model: QuantisedModel, tokens: Sequence[int] | Tokens, *, progress: 
 
 
 def _states(model: QuantisedModel, ids: Tokens, progress: Progress) -> IntArray:
-    """The golden model without its head: the norm of the last residual of each window."""
+    """what the LM head of the golden model sees, window by window"""
     out = np.empty((len(ids), model.hidden), np.int16)
-    last = model.final_norm
     for start in range(0, len(ids), model.context):
         progress("collecting hidden states", start / len(ids))
-        seen: dict[str, Any] = {}
         piece = ids[start:start + model.context]
-        GoldenSession(model).run(piece, observe=seen.__setitem__, head=False)
-        out[start:start + len(piece)] = norm(
-            seen["residual"], last.gamma, last.beta, eps=last.eps, out_shift=last.shift, centred=model.centred,
-            table_bits=model.numerics["rsqrt_bits"])
+        out[start:start + len(piece)] = GoldenSession(model).hidden(piece)
     progress("collecting hidden states", 1.0)
     return out
 
