@@ -75,7 +75,7 @@ async def two_banks(dut: Any) -> None:
 
 @cocotb.test()
 async def part_of_a_group(dut: Any) -> None:
-    """a bias beat whose radii are to come keeps the unit busy, and no row comes"""
+    """a bias beat whose radii are to come keeps the unit busy, and no row comes; a group that waits keeps it busy too"""
     h = _Harness(dut)
     await h.bench.reset()
     beats, terms = h.group(radii=True)
@@ -84,6 +84,7 @@ async def part_of_a_group(dut: Any) -> None:
     h.bench.check((int(h.dut.idle.value), len(h.monitor.values)), (0, 0), "idle and rows")
     h.monitor.expect(terms)
     await h.driver.send(beats[1:])
+    h.bench.check(int(h.dut.idle.value), 0, "idle behind the last beat")
     await h.monitor.drained()
 
 
