@@ -75,7 +75,7 @@ async def two_banks(dut: Any) -> None:
 
 @cocotb.test()
 async def part_of_a_group(dut: Any) -> None:
-    """a bias beat whose radii are to come keeps the unit busy, and no row comes; a group that waits keeps it busy too"""
+    """a bias beat whose radii are to come keeps the unit busy without a row; so does a group that waits"""
     h = _Harness(dut)
     await h.bench.reset()
     beats, terms = h.group(radii=True)
