@@ -33,7 +33,7 @@ _SAMPLE = 1024
 _NEAR_TOP = 100
 """rows at a position that compete for its argmax"""
 _USE = 0.25
-"""power of the frequency with which a row competes: its weight in k-means"""
+"""power of the frequency with which a row competes: its weight in axes and codebooks"""
 _HEADROOM = 3.0
 """of coordinates and of table entries above the largest seen in calibration"""
 _GUARD = 1e-9
@@ -82,8 +82,8 @@ def fit(
     if power is None:
         power = choose_power(model, seen, tiles, index_bits, seed=seed, progress=tell)
     tell("fitting the codebooks of the LM head", 0.0)
-    frame = _frame(rows, seen, power, tiles)
-    head = _integers(frame, table, rows, seen, index_bits, seed)
+    weights = _use(rows, seen)
+    head = _integers(_frame(rows, weights, seen, power, tiles), table, rows, weights, seen, index_bits, seed)
     tell("setting the margins of the LM head", 0.7)
     head = replace(head, calibrated=_calibrated(head, table, held, miss_rate))
     tell("setting the margins of the LM head", 1.0)
@@ -126,16 +126,16 @@ class _Frame:
     tiles: int
 
 
-def _frame(rows: F64, x: IntArray, power: float, tiles: int) -> _Frame:
-    """Whiten with the covariance of x, rotate to the principal axes of the rows, deal these to tiles."""
+def _frame(rows: F64, weights: F64, x: IntArray, power: float, tiles: int) -> _Frame:
+    """Whiten with the covariance of x, rotate to the principal axes of the weighted rows, deal these to tiles."""
     hidden = rows.shape[1]
     mean = x.mean(axis=0)
     centred = x - mean
     values, vectors = np.linalg.eigh(centred.T @ centred / len(x))
     values = np.maximum(values, max(values[-1], 1e-30) * 1e-7)
-    white = rows - rows.mean(axis=0)
-    white = white @ (vectors * values**power) @ vectors.T
-    variance, rotation = np.linalg.eigh(white.T @ white / len(rows))
+    shares = weights / weights.sum()
+    white = (rows - shares @ rows) @ (vectors * values**power) @ vectors.T
+    variance, rotation = np.linalg.eigh((white * shares[:, None]).T @ white)
     inverse = (vectors * values**-power) @ vectors.T
     order = _deal(np.maximum(variance, max(variance[-1], 1e-30) * 1e-9), tiles, -(-hidden // tiles))
     axes = np.zeros((len(order), hidden))
@@ -164,6 +164,7 @@ def choose_power(model: QuantisedModel, x: IntArray, tiles: int, index_bits: int
     """The one of `POWERS` with which argmax rows, of a part of all, rank best on folds of consecutive positions"""
     rows = real_rows(model.lm_head)
     rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), _TRIAL_ROWS)).astype(int)]
+    weights = _use(rows, x)
     folds = np.array_split(np.arange(len(x)), _FOLDS)
     worth = []
     for i, power in enumerate(POWERS):
@@ -172,9 +173,9 @@ def choose_power(model: QuantisedModel, x: IntArray, tiles: int, index_bits: int
             if progress is not None:
                 progress("choosing the basis of the LM head", (i * _FOLDS + f) / (len(POWERS) * _FOLDS))
             rest = np.concatenate([g for g in folds if g is not fold])
-            frame = _frame(rows, x[rest], power, tiles)
+            frame = _frame(rows, weights, x[rest], power, tiles)
             parts = (rows @ np.linalg.pinv(frame.axes)).reshape(len(rows), tiles, -1)
-            codebooks = kmeans(parts, 1 << index_bits, seed=seed, iterations=_TRIAL_ITERATIONS)
+            codebooks = kmeans(parts, 1 << index_bits, weights, seed=seed, iterations=_TRIAL_ITERATIONS)
             near = decode(codebooks, nearest(parts, codebooks)) @ frame.axes
             total += _surprise(rows, near, _some(x[fold]), frame.mean)
         worth.append(total)
@@ -243,7 +244,8 @@ def decode(codebooks: F64, indices: IntArray) -> F64:
 # -- integers ------------------------------------------------------------------------------------------------------
 
 
-def _integers(frame: _Frame, table: Table, rows: F64, x: IntArray, index_bits: int, seed: int) -> CoarseHead:
+def _integers(frame: _Frame, table: Table, rows: F64, weights: F64, x: IntArray, index_bits: int,
+              seed: int) -> CoarseHead:
     """The frame in integers and all that follows from it; the calibrated margin is still the provable one."""
     basis = _basis(frame, x)
     matrix, shift = _exact(basis)
@@ -253,9 +255,9 @@ def _integers(frame: _Frame, table: Table, rows: F64, x: IntArray, index_bits: i
         u[:, real] = np.linalg.solve(matrix[real].T, rows.T).T
     except np.linalg.LinAlgError as e:
         raise CalibrationError("the hidden states do not span a basis: give a longer and more varied text") from e
-    strays = float(np.abs(u @ matrix - rows).sum(axis=1).max()) * 2**15
+    strays = float((np.abs(u @ matrix - rows).sum(axis=1) * 2**15 + np.abs(u) @ np.abs(shift) * _GUARD).max())
     bias = -u @ shift
-    codebooks = kmeans(u.reshape(len(u), frame.tiles, -1), 1 << index_bits, _use(rows, x), seed=seed)
+    codebooks = kmeans(u.reshape(len(u), frame.tiles, -1), 1 << index_bits, weights, seed=seed)
 
     middle = (float(bias.max()) + float(bias.min())) / 2
     sample = _some(x)
@@ -270,7 +272,7 @@ def _integers(frame: _Frame, table: Table, rows: F64, x: IntArray, index_bits: i
     integers = np.clip(np.rint(codebooks / step), -127, 127).astype(np.int8)
     codebooks = integers.astype(np.float64) * step
     indices = nearest(u.reshape(len(u), frame.tiles, -1), codebooks)
-    distance = np.linalg.norm(u - decode(codebooks, indices), axis=1)
+    distance = np.linalg.norm(u - decode(codebooks, indices), axis=1) + 1e-12 * np.linalg.norm(u, axis=1)
 
     bias_shift = max(0, math.ceil(math.log2(max(float(np.abs(bias).max()), 1.0) / 127)))
     coarse_bias = np.clip(np.rint(bias / 2.0**bias_shift), -128, 127).astype(np.int8)
