@@ -25,7 +25,7 @@ POWERS = (0.5, 0.375, 0.25)
 _FOLDS = 3
 _ITERATIONS = 25
 """of k-means"""
-_TRIAL_ITERATIONS = 6
+_TRIAL_ITERATIONS = 4
 _TRIAL_ROWS = 4096
 """vocabulary rows on which powers are compared"""
 _SAMPLE = 1024
@@ -161,23 +161,25 @@ def _deal(variance: F64, tiles: int, dims: int) -> NDArray[np.int64]:
 
 def choose_power(model: QuantisedModel, x: IntArray, tiles: int, index_bits: int, *, seed: int = 0,
                  progress: Progress | None = None) -> float:
-    """The one of `POWERS` with which argmax rows, of a part of all, rank best on folds of consecutive positions"""
+    """The one of `POWERS` with which argmax rows, of a part of all, rank best on folds of x: runs of positions in turn.
+
+    Every fold has all of the text's domains, as the text to be written should.
+    """
     rows = real_rows(model.lm_head)
     rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), _TRIAL_ROWS)).astype(int)]
     weights = _use(rows, x)
-    folds = np.array_split(np.arange(len(x)), _FOLDS)
+    fold = np.arange(len(x)) // max(1, min(model.context, len(x) // (4 * _FOLDS))) % _FOLDS
     worth = []
     for i, power in enumerate(POWERS):
         total = 0.0
-        for f, fold in enumerate(folds):
+        for f in range(_FOLDS):
             if progress is not None:
                 progress("choosing the basis of the LM head", (i * _FOLDS + f) / (len(POWERS) * _FOLDS))
-            rest = np.concatenate([g for g in folds if g is not fold])
-            frame = _frame(rows, weights, x[rest], power, tiles)
+            frame = _frame(rows, weights, x[fold != f], power, tiles)
             parts = (rows @ np.linalg.pinv(frame.axes)).reshape(len(rows), tiles, -1)
             codebooks = kmeans(parts, 1 << index_bits, weights, seed=seed, iterations=_TRIAL_ITERATIONS)
             near = decode(codebooks, nearest(parts, codebooks)) @ frame.axes
-            total += _surprise(rows, near, _some(x[fold]), frame.mean)
+            total += _surprise(rows, near, _some(x[fold == f]), frame.mean)
         worth.append(total)
     return POWERS[int(np.argmin(worth))]
 
