@@ -38,7 +38,7 @@ from lpu.tools.lmhead.fit import fit, positions_needed, real_rows
 from lpu.tools.lmhead.hidden import collect
 from lpu.tools.lmhead.traffic import coarse_traffic, full_bytes
 from lpu.tools.quantised import CoarseHead, IntArray, QuantisedModel, Table
-from lpu.tools.texts import encode, self_generated
+from lpu.tools.texts import encode, read_documents, self_generated
 
 RATE = 0.01
 """miss rate for which a short text is enough"""
@@ -366,10 +366,7 @@ def test_gpt2_8k_within_its_budgets(shared: Callable[[str], Path]) -> None:
     def states(kind: str, count: int) -> IntArray:
         found = []
         for name in (f"wikitext2_{kind}.txt", f"ptb_{kind}.txt", f"c4_{kind}.jsonl"):
-            text = shared(f"data/text/{name}")
-            documents = [json.loads(line)["text"] for line in text.read_text().splitlines()] \
-                if text.suffix == ".jsonl" else [text.read_text()]
-            found.append(collect(model, encode(source, documents, count)).x)
+            found.append(collect(model, encode(source, read_documents(shared(f"data/text/{name}")), count)).x)
         return np.concatenate(found)
 
     x, test = states("calibration", 4096), states("test", 512)
