@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntFlag
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from ..hdl.config import Config
 from ..hdl.emit import emit
 from ..hdl.registers import COUNTERS, REGISTERS, Counter
 from ..sim.verilator.build import build
+from ..sim.verilator.memory import MemoryModel
 from ..sim.verilator.simulation import Simulation
 from .errors import ImageError
 
@@ -110,13 +111,16 @@ class Backend(Protocol):
 class NativeSimulation:
     """A `Backend` on the natively compiled RTL of a configuration (built on first use, then cached).
 
-    `image_sizes` are the bytes of each channel's memory. `latency` is (read, write) or both in cycles; `stall` the
+    `image_sizes` are the bytes of each channel's memory. `memory` is what stands behind the ports, at the clock of the
+    configuration if it names none; `latency`, (read, write) or both in cycles, replaces its latencies. `stall` is the
     chance of a pause in each cycle on all AXI channels, or five of them (AR, R, AW, W, B); `seed` fixes the pauses.
     `debug` adds the exchange trace and the assertions of the RTL. `verilog` replaces the emitted RTL. Raises
-    `ToolError` when the simulator cannot be built. `simulation` gives access to error injection and traffic.
+    `ToolError` when the simulator cannot be built and `MemoryModelError` for a memory that the ports cannot share.
+    `simulation` gives access to error injection, traffic and statistics.
     """
 
-    def __init__(self, config: Config, image_sizes: Sequence[int], *, latency: int | tuple[int, int] = 32,
+    def __init__(self, config: Config, image_sizes: Sequence[int], *, memory: MemoryModel | None = None,
+                 latency: int | tuple[int, int] | None = None,
                  stall: float | Sequence[float] = 0.0, seed: int = 0, debug: bool = False, quiet: bool = False,
                  verilog: Mapping[str, str] | None = None) -> None:
         if len(image_sizes) != config.engines:
@@ -128,12 +132,16 @@ class NativeSimulation:
         self.simulation = Simulation(library, seed=seed)
         self._debug = debug
         self._windows: list[tuple[int, int]] = []
-        read, write = (latency, latency) if isinstance(latency, int) else latency
+        memory = MemoryModel() if memory is None else memory
+        if latency is not None:
+            read, write = (latency, latency) if isinstance(latency, int) else latency
+            memory = replace(memory, read_latency=read, write_latency=write)
+        self.memory = memory
+        self.simulation.choose(memory, config.clock_mhz)
         for channel, size in enumerate(image_sizes):
             base = (channel + 1) << 20  # not 0, so that a forgotten base is noticed
             size = -(-max(size, 1) // 4096) * 4096
             self.simulation.place(channel, base, size)
-            self.simulation.set_latency(channel, read, write)
             self.simulation.set_stall(channel, stall)
             self._windows.append((base, base + size))
 

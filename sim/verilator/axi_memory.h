@@ -1,16 +1,20 @@
 // One AXI4 memory: flat bytes behind a port of the design, with latency, random stalls, injected errors and checks of
-// what the design does. Reads take their data when they are answered and writes become visible when they are
+// what the design does; with a DRAM behind it, data takes the time of the DRAM before the latency begins. Reads take their data when they are answered and writes become visible when they are
 // acknowledged, so that a design which does not wait for its acknowledgements reads old data.
 //
 // Answers keep their order within an ID. With random stalls the order between IDs is random too, from beat to beat.
 
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <deque>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "dram.h"
 
 // The channels of a port, in the order of the stall probabilities.
 enum Channel { AR, R, AW, W, B, CHANNELS };
@@ -63,7 +67,15 @@ public:
         base_ = base;
         bytes_.assign(size, 0);
     }
+    uint64_t base() const { return base_; }
+    uint64_t size() const { return bytes_.size(); }
     uint8_t* bytes() { return bytes_.data(); }
+    // Take the time of reads and writes from port `port` of a DRAM, or none (null); at most `bursts` of each in flight.
+    void attach(Dram* dram, unsigned port, uint64_t bursts) {
+        dram_ = dram;
+        dram_port_ = port;
+        limit_ = bursts;
+    }
     void latency(uint32_t read, uint32_t write) {
         read_latency_ = read;
         write_latency_ = write;
@@ -109,8 +121,8 @@ public:
         const bool alive = cycle < hang_at_;
         if (took_r_) p_.rvalid = took_r_ = false;
         if (took_b_) p_.bvalid = took_b_ = false;
-        p_.arready = alive && outstanding_reads() < QUEUE && !stalls(AR);
-        p_.awready = alive && addresses_.size() < QUEUE && !stalls(AW);
+        p_.arready = alive && outstanding_reads() < limit_ && !stalls(AR);
+        p_.awready = alive && addresses_.size() + done_[0].size() + done_[1].size() < limit_ && !stalls(AW);
         p_.wready = alive && beats_.size() < QUEUE && !stalls(W);
         if (!p_.rvalid && alive) offer_read(cycle);
         if (!p_.bvalid && alive) offer_acknowledge(cycle);
@@ -132,7 +144,6 @@ public:
     }
 
 private:
-    static constexpr uint64_t NEVER = ~0ull;
     static constexpr size_t QUEUE = 256;
 
     struct Request {
@@ -155,8 +166,9 @@ private:
         }
     };
     struct Burst {
-        uint64_t address, due;
+        uint64_t address;
         unsigned beats, id, answered;
+        std::vector<uint64_t> due;  // cycle from which the latency counts, for each DRAM burst or for all
         std::vector<WriteBeat> data;
     };
     struct Range {
@@ -177,17 +189,42 @@ private:
         return OKAY;
     }
 
-    // The ID whose oldest burst is answered next, or -1.
-    int choose(const std::deque<Burst> (&queues)[2], uint64_t cycle) {
-        const bool due0 = !queues[0].empty() && queues[0].front().due <= cycle;
-        const bool due1 = !queues[1].empty() && queues[1].front().due <= cycle;
-        if (due0 && due1)
-            return reorder_ ? random_.next() >> 31 : queues[1].front().due < queues[0].front().due;
-        return due0 ? 0 : due1 ? 1 : -1;
+    // The ID whose oldest burst is answered next, or -1; `due` says of a burst when it can be.
+    template <class Due>
+    int choose(const std::deque<Burst> (&queues)[2], uint64_t cycle, Due due) {
+        const uint64_t due0 = queues[0].empty() ? NEVER : due(queues[0].front());
+        const uint64_t due1 = queues[1].empty() ? NEVER : due(queues[1].front());
+        if (due0 <= cycle && due1 <= cycle) return reorder_ ? random_.next() >> 31 : due1 < due0;
+        return due0 <= cycle ? 0 : due1 <= cycle ? 1 : -1;
+    }
+
+    // Start the wait for a burst's memory.
+    void ask(Burst& burst, bool write, uint64_t cycle) {
+        if (!dram_) {
+            burst.due.assign(1, cycle);
+            return;
+        }
+        const uint64_t size = static_cast<uint64_t>(burst.beats) * BEAT;
+        const unsigned chunk = dram_->burst_bytes();
+        burst.due.resize((burst.address + size - 1) / chunk - burst.address / chunk + 1);
+        dram_->request(dram_port_, write, burst.address, size, burst.due.data());
+    }
+
+    static uint64_t later(uint64_t due, uint32_t latency) { return due == NEVER ? NEVER : due + latency; }
+
+    // When the next beat of a read can be given: all DRAM bursts that it touches are there.
+    uint64_t read_due(const Burst& burst) const {
+        if (!dram_) return burst.due[0] + read_latency_;
+        const unsigned chunk = dram_->burst_bytes();
+        const uint64_t first = burst.address / chunk;
+        const uint64_t begin = burst.address + static_cast<uint64_t>(burst.answered) * BEAT;
+        const auto due = burst.due.begin();
+        return later(*std::max_element(due + (begin / chunk - first), due + ((begin + BEAT - 1) / chunk - first + 1)),
+                     read_latency_);
     }
 
     void offer_read(uint64_t cycle) {
-        const int id = choose(reads_, cycle);
+        const int id = choose(reads_, cycle, [this](const Burst& b) { return read_due(b); });
         if (id < 0 || stalls(R)) return;
         const Burst& burst = reads_[id].front();
         const uint64_t address = burst.address + static_cast<uint64_t>(burst.answered) * BEAT;
@@ -202,7 +239,7 @@ private:
     }
 
     void offer_acknowledge(uint64_t cycle) {
-        const int id = choose(done_, cycle);
+        const int id = choose(done_, cycle, [this](const Burst& b) { return later(b.due.back(), write_latency_); });
         if (id < 0 || stalls(B)) return;
         const Burst& burst = done_[id].front();
         unsigned worst = OKAY;
@@ -245,7 +282,8 @@ private:
         seen_ar_ = now;
         if (!now.valid || !p_.arready) return;
         seen_ar_.valid = false;
-        reads_[now.id].push_back({now.address, cycle + read_latency_, now.length + 1, now.id, 0, {}});
+        reads_[now.id].push_back({now.address, now.length + 1, now.id, 0, {}, {}});
+        ask(reads_[now.id].back(), false, cycle);
         ++read_bursts;
     }
 
@@ -255,7 +293,7 @@ private:
         seen_aw_ = address;
         if (address.valid && p_.awready) {
             seen_aw_.valid = false;
-            addresses_.push_back({address.address, 0, address.length + 1, address.id, 0, {}});
+            addresses_.push_back({address.address, address.length + 1, address.id, 0, {}, {}});
             ++write_bursts;
         }
         WriteBeat beat{p_.wvalid != 0, p_.wdata, p_.wstrb, p_.wlast != 0};
@@ -278,9 +316,10 @@ private:
         const bool complete = burst.data.size() == burst.beats;
         if (burst.data.back().last != complete) complain(cycle, "WLAST does not fit AWLEN");
         if (!complete) return;
-        burst.due = cycle + write_latency_;
-        done_[burst.id].push_back(std::move(burst));
+        auto& queue = done_[burst.id];
+        queue.push_back(std::move(burst));
         addresses_.pop_front();
+        ask(queue.back(), true, cycle);
     }
 
     Port p_;
@@ -292,6 +331,9 @@ private:
     uint64_t stall_[CHANNELS] = {};
     bool reorder_ = false;
     uint64_t hang_at_ = NEVER;
+    Dram* dram_ = nullptr;
+    unsigned dram_port_ = 0;
+    uint64_t limit_ = QUEUE;  // bursts in flight of each direction
     std::vector<Range> failing_[2];  // [write]
     std::deque<Burst> reads_[2], done_[2];  // by ID
     std::deque<Burst> addresses_;

@@ -24,7 +24,7 @@ from ...hdl.emit import TOP, cache_folder
 from ...tools.errors import ToolError
 
 LIBRARY = "liblpu.so"
-_HARNESS = ("harness.cpp", "axi_memory.h")
+_HARNESS = ("harness.cpp", "axi_memory.h", "dram.h", "memories.h")
 _FOLDER = Path(__file__).resolve().parent
 _VERILATE = ["-O3", "--x-assign", "fast", "--x-initial", "fast", "--threads", "1", "--output-split", "20000",
              "-Wno-fatal", "-Wno-lint", "-Wno-style", "-Wno-UNOPTFLAT"]

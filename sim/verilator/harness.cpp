@@ -6,6 +6,7 @@
 // the clock rises. Nothing that the harness drives depends on the design in the same cycle.
 
 #include <algorithm>
+#include <exception>
 #include <iterator>
 #include <memory>
 #include <string>
@@ -15,6 +16,7 @@
 
 #include "Vlpu.h"
 #include "axi_memory.h"
+#include "memories.h"
 #include "ports.h"
 #include "verilated.h"
 
@@ -47,7 +49,7 @@ class Harness {
 public:
     explicit Harness(uint64_t seed) : context_(new VerilatedContext), top_(new Vlpu(context_.get(), "lpu")) {
         unsigned index = 0;
-        for (const auto& port : ports(*top_)) memories.emplace_back(port, index++, seed);
+        for (const auto& port : ports(*top_)) memories.ports.emplace_back(port, index++, seed);
         top_->clk = 0;
         reset(4);
     }
@@ -56,7 +58,7 @@ public:
     void reset(unsigned cycles) {
         top_->s_axil_awvalid = top_->s_axil_wvalid = top_->s_axil_bready = 0;
         top_->s_axil_arvalid = top_->s_axil_rready = 0;
-        for (auto& m : memories) m.reset();
+        memories.reset();
         top_->rst = 1;
         for (unsigned i = 0; i < cycles; ++i) {
             low();
@@ -66,12 +68,10 @@ public:
     }
 
     bool step() {
-        for (auto& m : memories) m.drive(cycles);
+        memories.drive(cycles);
         low();
-        for (auto& m : memories) {
-            m.sample(cycles);
-            if (!m.error.empty() && error.empty()) error = m.error;
-        }
+        memories.sample(cycles);
+        if (error.empty()) error = memories.error;
         record();
         sample_registers();
         high();
@@ -96,7 +96,7 @@ public:
         return answer;
     }
 
-    std::vector<Memory> memories;
+    Memories<Memory> memories;
     std::vector<uint8_t> trace;
     bool tracing = false;
     uint64_t cycles = 0;
@@ -189,24 +189,41 @@ unsigned lpu_engines() { return ENGINES; }
 unsigned lpu_beat() { return Memory::BEAT; }
 
 void lpu_place(void* h, uint32_t channel, uint64_t base, uint64_t size) {
-    static_cast<Harness*>(h)->memories[channel].place(base, size);
+    static_cast<Harness*>(h)->memories.place(channel, base, size);
 }
-uint8_t* lpu_bytes(void* h, uint32_t channel) { return static_cast<Harness*>(h)->memories[channel].bytes(); }
+uint8_t* lpu_bytes(void* h, uint32_t channel) { return static_cast<Harness*>(h)->memories.ports[channel].bytes(); }
 void lpu_latency(void* h, uint32_t channel, uint32_t read, uint32_t write) {
-    static_cast<Harness*>(h)->memories[channel].latency(read, write);
+    static_cast<Harness*>(h)->memories.ports[channel].latency(read, write);
 }
 void lpu_stall(void* h, uint32_t channel, const double* probability) {
-    static_cast<Harness*>(h)->memories[channel].stall(probability);
+    static_cast<Harness*>(h)->memories.ports[channel].stall(probability);
 }
 void lpu_fail(void* h, uint32_t channel, int write, uint64_t start, uint64_t end) {
-    static_cast<Harness*>(h)->memories[channel].fail(write != 0, start, end);
+    static_cast<Harness*>(h)->memories.ports[channel].fail(write != 0, start, end);
 }
-void lpu_hang(void* h, uint32_t channel, uint64_t cycle) { static_cast<Harness*>(h)->memories[channel].hang(cycle); }
-void lpu_heal(void* h, uint32_t channel) { static_cast<Harness*>(h)->memories[channel].heal(); }
+void lpu_hang(void* h, uint32_t channel, uint64_t cycle) { static_cast<Harness*>(h)->memories.ports[channel].hang(cycle); }
+void lpu_heal(void* h, uint32_t channel) { static_cast<Harness*>(h)->memories.ports[channel].heal(); }
+
+// REFUSED while bursts are in flight.
+int lpu_model(void* h, const char* text) {
+    auto& harness = *static_cast<Harness*>(h);
+    if (!harness.memories.quiet()) return REFUSED;
+    try {
+        harness.memories.choose(text, harness.cycles);
+    } catch (const std::exception& e) {
+        harness.error = e.what();
+        return FATAL;
+    }
+    return OK;
+}
+void lpu_counts(void* h, uint64_t* counts) {
+    const auto all = static_cast<Harness*>(h)->memories.counts();
+    std::copy(all.begin(), all.end(), counts);
+}
 
 // read bursts, read beats, write bursts, write beats, outstanding reads, outstanding writes
 void lpu_traffic(void* h, uint32_t channel, uint64_t* counts) {
-    const Memory& m = static_cast<Harness*>(h)->memories[channel];
+    const Memory& m = static_cast<Harness*>(h)->memories.ports[channel];
     const uint64_t all[] = {m.read_bursts, m.read_beats, m.write_bursts, m.write_beats,
                             m.outstanding_reads(), m.outstanding_writes()};
     std::copy(std::begin(all), std::end(all), counts);

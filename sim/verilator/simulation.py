@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .memory import MemoryModel, MemoryStatistics
+
 CHANNELS = ("AR", "R", "AW", "W", "B")
 """channels of an AXI4 port, in the order of the stall probabilities"""
 
@@ -35,6 +37,8 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "hang": (None, [c_void_p, c_uint32, c_uint64]),
     "heal": (None, [c_void_p, c_uint32]),
     "traffic": (None, [c_void_p, c_uint32, POINTER(c_uint64)]),
+    "model": (c_int, [c_void_p, c_char_p]),
+    "counts": (None, [c_void_p, POINTER(c_uint64)]),
     "write": (c_int, [c_void_p, c_uint32, c_uint32]),
     "read": (c_int, [c_void_p, c_uint32, POINTER(c_uint32)]),
     "step": (c_int, [c_void_p, c_uint64]),
@@ -76,6 +80,8 @@ class Simulation:
         """bytes of a beat"""
         self._handle: int | None = self._call["new"](seed)
         self._memories: dict[int, NDArray[np.uint8]] = {}
+        self._model = MemoryModel(read_latency=1, write_latency=1)
+        self._since = self._passed()
 
     def close(self) -> None:
         """give the memory back; nothing can be called afterwards, and views of memories are void"""
@@ -111,8 +117,32 @@ class Simulation:
         """live view of a channel's bytes, for as long as this simulation exists and the channel is not placed again"""
         return self._memories[channel]
 
+    def choose(self, model: MemoryModel, clock_mhz: float = 100.0) -> None:
+        """Put a memory model behind all ports, from now on; `clock_mhz` of the engines if the model has none.
+
+        Contents, windows, stalls and injected errors stay. Raises `SimulationError` while bursts are in flight.
+        """
+        if self._advance("model", model.text(self.engines, clock_mhz).encode()) == _REFUSED:
+            raise SimulationError("the memory model cannot be changed while bursts are in flight")
+        self._model, self._since = model, self._passed()
+
+    def statistics(self) -> MemoryStatistics:
+        """what the memories have done since the model was chosen"""
+        counts = (c_uint64 * (len(MemoryStatistics._fields) - 3))()
+        self._do("counts", counts)
+        now, before, dram = self._passed(), self._since, self._model.dram
+        peak = ((now[2] - before[2]) * self.beat * self.engines if dram is None
+                else int(counts[-1]) * 2 * dram.bus_bytes)
+        return MemoryStatistics(*[now[0] - before[0], now[1] - before[1], *counts, peak])
+
+    def _passed(self) -> tuple[int, int, int]:
+        """bytes read, bytes written and cycles so far"""
+        traffic = [self.traffic(channel) for channel in range(self.engines)]
+        return (sum(t.read_beats for t in traffic) * self.beat, sum(t.write_beats for t in traffic) * self.beat,
+                self.cycles)
+
     def set_latency(self, channel: int, read: int, write: int) -> None:
-        """cycles from an accepted request to its first beat or acknowledgement; requests overlap"""
+        """cycles from a request to its first beat or acknowledgement, beside the time of a DRAM; requests overlap"""
         self._port("latency", channel, max(1, read), max(1, write))
 
     def set_stall(self, channel: int, probability: float | Sequence[float]) -> None:

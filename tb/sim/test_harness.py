@@ -11,9 +11,10 @@ import pytest
 from lpu.hdl.config import Config, preset
 from lpu.hdl.registers import REGISTERS
 from lpu.sim.verilator import build as builder
+from lpu.sim.verilator.memory import MemoryModelError, memory_model
 from lpu.sim.verilator.simulation import CHANNELS, Simulation, SimulationError
 from lpu.tb.sim.standin import DISTANCE, Misbehaviour, verilog
-from lpu.tools.backend import Control, Status
+from lpu.tools.backend import Control, NativeSimulation, Status
 from lpu.tools.errors import ToolError
 
 pytestmark = pytest.mark.slow
@@ -122,6 +123,54 @@ def test_a_seed_replays(config: Config, seed: int) -> None:
             machine.set_stall(e, 0.5)
         cycles.append(copy(machine, 200))
     assert cycles[0] == cycles[1] != cycles[2]
+
+
+@pytest.mark.parametrize("name", ["ideal", "ddr4", "hbm2"])
+def test_memory_models(machine: Simulation, name: str) -> None:
+    """data and statistics with each, with and without stalls; a model is only changed when nothing is in flight"""
+    model = memory_model(name)
+    copy(machine, 10)
+    machine.choose(model, 300.0)
+    assert machine.statistics()[:2] == (0, 0)
+    free = copy(machine, 500)
+    machine.step(1000)  # acknowledged writes may still be in the controller
+    first = machine.statistics()
+    moved = 500 * machine.beat * machine.engines
+    assert (first.read_bytes, first.written_bytes) == (moved, moved)
+    if model.dram is not None:
+        assert first.read_bursts * model.dram.burst_bytes >= moved
+        assert first.write_bursts * model.dram.burst_bytes >= moved
+        assert first.row_hits > first.activates >= first.row_misses > 0
+        assert 0 < first.share <= first.busy < 1
+    for e in range(machine.engines):
+        machine.set_stall(e, 0.5)
+    assert copy(machine, 500) > free
+    assert machine.statistics().since(first).read_bytes == moved
+    start(machine, 500)
+    with pytest.raises(SimulationError, match="while bursts are in flight"):
+        machine.choose(model)
+    assert machine.wait(register("STATUS"), Status.BUSY, 100_000)
+    machine.reset()
+    machine.choose(memory_model("ideal"))
+
+
+def test_memory_of_the_backend() -> None:
+    """`memory` gives the model and `latency` replaces its latencies; the clock is that of the configuration"""
+    config = CONFIGS["2x8"]
+    sizes = [SIZE] * config.engines
+    for kwargs, kind, latency in (({}, "ideal", 32), ({"latency": 9}, "ideal", 9), ({"memory": memory_model("ddr4")},
+                                  "DDR4-2400 x16", 24), ({"memory": memory_model("hbm2"), "latency": (7, 8)},
+                                  "HBM2 pseudo-channel", 7)):
+        native = NativeSimulation(config, sizes, verilog=verilog(config), quiet=True, **kwargs)
+        assert (native.memory.kind, native.memory.read_latency) == (kind, latency)
+        native.simulation.step(1000)
+        clocks = native.simulation.statistics().clocks
+        channels = native.memory.channel_count(config.engines)
+        assert clocks == pytest.approx(1000 / config.clock_mhz * channels * (
+            native.memory.dram.clock_mhz if native.memory.dram else 0), rel=0.01)
+        native.close()
+    with pytest.raises(MemoryModelError, match="2 ports cannot share 3"):
+        NativeSimulation(config, sizes, verilog=verilog(config), quiet=True, memory=memory_model("ddr4", channels=3))
 
 
 @pytest.mark.parametrize(("kind", "code"), [("read", 1), ("write", 2)])

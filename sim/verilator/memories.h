@@ -1,0 +1,120 @@
+// The memories of all ports as one system: ideal, or behind one or several DRAM channels. `Memory` is an `AxiMemory`.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "axi_memory.h"
+#include "dram.h"
+
+template <class Memory>
+class Memories {
+public:
+    // Replace the model, described as memory.py does; nothing may be in flight. Throws for a text that lacks something.
+    void choose(const std::string& text, uint64_t cycle) {
+        const Settings s(text);
+        const unsigned count = static_cast<unsigned>(ports.size());
+        const unsigned channels = static_cast<unsigned>(s.number("channels"));
+        drams_.clear();
+        per_channel_ = channels ? (count + channels - 1) / channels : 0;
+        if (channels) {
+            clocks_ = {s.number("engine_khz"), s.number("dram_khz")};
+            layout_ = s.word("layout");
+            page_shift_ = static_cast<unsigned>(s.number("page_shift"));
+            first_ = clocks_.clock_at(cycle);
+        }
+        for (unsigned c = 0; c < channels; ++c) {
+            const uint64_t phase = s.number("stagger") ? s.number("refi") * (c + 1) / channels : s.number("refi");
+            drams_.push_back(std::make_unique<Dram>(s, clocks_, per_channel_, first_, phase));
+        }
+        for (unsigned p = 0; p < count; ++p) {
+            ports[p].latency(static_cast<uint32_t>(s.number("read_latency")),
+                             static_cast<uint32_t>(s.number("write_latency")));
+            ports[p].attach(channels ? drams_[p / per_channel_].get() : nullptr, channels ? p % per_channel_ : 0,
+                            s.number("bursts"));
+        }
+        arrange();
+    }
+
+    void place(unsigned port, uint64_t base, uint64_t size) {
+        ports[port].place(base, size);
+        arrange();
+    }
+
+    bool quiet() const {
+        for (const Memory& m : ports)
+            if (m.outstanding_reads() + m.outstanding_writes()) return false;
+        return true;
+    }
+
+    void reset() {
+        for (Memory& m : ports) m.reset();
+        for (auto& d : drams_) d->reset();
+    }
+
+    // A cycle: drive, let the design settle, sample.
+    void drive(uint64_t cycle) {
+        for (Memory& m : ports) m.drive(cycle);
+    }
+    void sample(uint64_t cycle) {
+        if (!drams_.empty()) {
+            now_ = clocks_.clock_at(cycle + 1);
+            for (auto& d : drams_) d->advance(now_);
+        }
+        for (Memory& m : ports) {
+            m.sample(cycle);
+            if (!m.error.empty() && error.empty()) error = m.error;
+        }
+    }
+
+    // Sums over all channels, in the order of `MemoryStatistics` from its third field on: of DRAM bursts and commands,
+    // then of clocks.
+    std::vector<uint64_t> counts() const {
+        std::vector<uint64_t> sum(11);
+        for (const auto& d : drams_) {
+            const DramCounts& c = d->counts;
+            const uint64_t each[] = {c.bursts[0], c.bursts[1], c.hits, c.misses, c.conflicts, c.activates,
+                                     c.refreshes, c.turnarounds, c.busy, c.refresh, now_ > first_ ? now_ - first_ : 0};
+            for (unsigned i = 0; i < sum.size(); ++i) sum[i] += each[i];
+        }
+        return sum;
+    }
+
+    Dram& dram(unsigned channel) { return *drams_[channel]; }
+
+    std::vector<Memory> ports;
+    std::string error;
+
+private:
+    // Tell each DRAM where the windows of its ports lie.
+    void arrange() {
+        uint64_t next = 0;
+        for (unsigned p = 0; p < ports.size() && !drams_.empty(); ++p) {
+            const unsigned local = p % per_channel_;
+            if (!local) next = 0;
+            Window w;
+            w.base = ports[p].base();
+            if (layout_ == "stacked") {
+                w.start = next;
+                next += (ports[p].size() + 4095) / 4096 * 4096;
+            } else if (layout_ == "interleaved") {
+                w.page_shift = page_shift_;
+                w.start = static_cast<uint64_t>(local) << page_shift_;
+                w.stride = static_cast<uint64_t>(per_channel_) << page_shift_;
+            } else {
+                w.start = w.base;
+            }
+            drams_[p / per_channel_]->window(local, w);
+        }
+    }
+
+    std::vector<std::unique_ptr<Dram>> drams_;
+    Clocks clocks_{1, 1};
+    std::string layout_;
+    unsigned per_channel_ = 0, page_shift_ = 0;
+    uint64_t first_ = 0, now_ = 0;
+};
