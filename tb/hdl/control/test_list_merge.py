@@ -137,9 +137,10 @@ async def waits_for_all(dut: Any) -> None:
         await bench.cycle(20)
         bench.check((len(partner.o.values), int(dut.idle.value)), (0, int(c.engines == 1)), "before the last engine")
         partner.i[last].queue([end])
-        for _ in range(partner.latency):
-            await bench.cycle()
+        await bench.cycle()
+        while len(partner.o.values) < c.engines:
             bench.check(int(dut.idle.value), 0, "on the way")
+            await bench.cycle()
         await partner.check_lists([[*({**end, "end": 0, "index": e + 1} for e in range(c.engines) if e != last), end]])
 
 
