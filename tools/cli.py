@@ -12,7 +12,7 @@ import typer
 from ..hdl.config import ConfigError
 from . import report
 from .backend import DeviceError
-from .commands import compiling, doctor, evaluating, generate, importing, lmhead, presets, run
+from .commands import compiling, doctor, drawing, evaluating, generate, importing, lmhead, presets, run
 from .commands.options import grouped
 from .errors import ToolError, UserError
 
@@ -32,6 +32,7 @@ COMMANDS = {
     "import": importing,
     "lmhead": lmhead,
     "compile": compiling,
+    "draw": drawing,
     "presets": presets,
     "doctor": doctor,
     "generate": generate,
