@@ -321,7 +321,6 @@ private:
         bank.row = request.row;
         bank.column = t + rcd_;
         bank.precharge = t + ras_;
-        bank.activate = t + ras_ + rp_;
         groups_[c.bank / per_group_].activate = t + rrd_l_;
         activate_ = t + rrd_s_;
         window_[activates_++ % 4] = t + faw_;

@@ -146,10 +146,12 @@ def test_memory_models(machine: Simulation, name: str) -> None:
         machine.set_stall(e, 0.5)
     assert copy(machine, 500) > free
     assert machine.statistics().since(first).read_bytes == moved
+    for e in range(machine.engines):
+        machine.set_latency(e, 500, 500)
     start(machine, 500)
+    machine.step(100)
     with pytest.raises(SimulationError, match="while bursts are in flight"):
         machine.choose(model)
-    assert machine.wait(register("STATUS"), Status.BUSY, 100_000)
     machine.reset()
     machine.choose(memory_model("ideal"))
 
