@@ -8,7 +8,8 @@
 | `issue`      | second walker: beats to the units that use them                                |
 | `counters`   | performance counters of an engine                                              |
 | `exchange`   | merges the engines' elements and shows them to all                             |
-| `results`    | merges the engines' best rows into the next tokens                             |
+| `list_merge` | merges the engines' sorted lists and shows them to all                         |
+| `results`    | keeps each token's best rows for the host                                      |
 | `supervisor` | start, end, faults, watchdog, soft reset                                       |
 | `registers`  | the AXI4-Lite slave                                                            |
 """

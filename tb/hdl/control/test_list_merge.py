@@ -142,6 +142,13 @@ async def waits_for_all(dut: Any) -> None:
             bench.check(int(dut.idle.value), 0, "on the way")
             await bench.cycle()
         await partner.check_lists([[*({**end, "end": 0, "index": e + 1} for e in range(c.engines) if e != last), end]])
+    for engine in partner.i:  # a single word on its way, with nothing behind it
+        engine.queue([end])
+    await bench.cycle()
+    while not partner.o.values:
+        bench.check(int(dut.idle.value), 0, "on the way")
+        await bench.cycle()
+    await partner.check_lists([[end]])
 
 
 @cocotb.test()
