@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from lpu.hdl.config import Numerics
+from lpu.hdl.config import Numerics, preset
 from lpu.sim.reference import Session
 from lpu.tools import cli, draw
 from lpu.tools.calibrate import calibrate
+from lpu.tools.compiler import compile_model
 from lpu.tools.draw import GEOMETRIES, Geometry, geometry
 from lpu.tools.errors import ToolError, UserError
+from lpu.tools.head_mode import HeadMode
 from lpu.tools.importers import load_model
 from lpu.tools.lmhead.explore import evaluate_modes
 from lpu.tools.lmhead.fit import fit
@@ -163,6 +166,28 @@ def test_a_coarse_head_works_on_it(tmp_path: Path, seed: int, monkeypatch: pytes
     assert modes["provable"].differences == modes["provable"].unbounded == 0
     assert modes["calibrated"].differences <= 0.03 * 512
     assert modes["calibrated"].fine_rows_mean < 0.1 * model.vocab
+
+
+@pytest.mark.slow
+def test_the_head_of_distilgpt2_within_its_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """50257 × 768 at 1 bit a weight: all traffic of the calibrated mode, as it lies in the memory of kv260"""
+    monkeypatch.setenv("LPU_CACHE", str(tmp_path / "cache"))
+    draw.draw(geometry("distilgpt2", layers=1), tmp_path / "m")
+    source = load_model(tmp_path / "m")
+    config = preset("kv260")
+    tokens = np.random.default_rng(2).integers(0, source.vocab, 3072 + 256)
+    model = calibrate(source, tokens[:1024], config.numerics, kv=8, weights=8)
+    x = collect(model, tokens).x
+    head = fit(model, x[:3072], power=0.5)
+    assert (head.tiles, head.entries, head.dims) == (96, 256, 8)
+    modes = {m.mode: m for m in evaluate_modes(model, head, x[3072:], 16, lanes=config.lanes)}
+    assert modes["calibrated"].share <= 0.16
+    assert modes["calibrated"].differences <= 1
+    assert modes["coarse"].differences <= 0.05 * 256
+    mode = HeadMode("certified", "calibrated", 16)
+    sizes = compile_model(replace(model, coarse=head), config, context=64, head=mode).head_bytes()
+    assert sizes.of(modes["calibrated"].fine_rows_mean) == pytest.approx(modes["calibrated"].bytes_per_token, rel=0.002)
+    assert sizes.full == pytest.approx(modes["calibrated"].full_bytes_per_token, rel=0.002)
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
