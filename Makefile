@@ -2,7 +2,7 @@
 # make test    everything: linter, types, tests
 # make quick   the same without what takes long
 # make lint    linter and types alone
-# make mutations  every seeded bug; `make test` shows one for each unit
+# make mutations  every seeded bug, of which `make test` shows one for each unit, and the other machines
 # Python 3.11 or later, g++, make and perl are enough: all else is installed into .venv at its pinned version.
 
 PYTHON ?= python3
