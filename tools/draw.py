@@ -16,9 +16,11 @@ hidden states and vocabulary rows have the laws measured on a trained model, gpt
 | its cosine with the token's own row | 0.02 | 0.005 |
 | logit from the part of a hidden state that varies | σ = 1.46 | 1.46 |
 
-The laws of the axes are in i/n, so a larger geometry is that model stretched. What is left out makes the drawn head the
-harder one: rows and states are Gaussian, so no words huddle together, and the best logit stands out less (4.0 standard
-deviations above the mean of its position at gpt2-8k's geometry, measured 5.4; 7.2 nats of entropy, measured 4.9).
+The laws of the axes are in i/n, so a larger geometry is that model stretched. What is left out: rows and states are
+Gaussian, so no words huddle together, and the best logit stands out less (4.0 standard deviations above the mean of its
+position at gpt2-8k's geometry, measured 5.4; 7.2 nats of entropy, measured 4.9). What this does to a coarse head, at
+that geometry with 24 tiles and 16 candidates, each on text as it was fitted on: coarse misses 0.4 % of the best tokens
+(the trained model 1.1 %), the calibrated margin reads 18 rows (25), the provable one 1262 (891).
 
 The body is GPT-2's initialisation but for this. Matrices that read the stream give values of σ = 1.5 (gpt2-8k's 1.0 to
 1.5 for feed-forward, 0.6 to 1.8 for queries and keys) and are blind to the common direction. Those that write to it
