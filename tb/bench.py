@@ -32,13 +32,16 @@ from xml.etree import ElementTree
 
 import cocotb
 import numpy as np
+import pytest
 from amaranth.lib import wiring
 from cocotb.triggers import Event, Timer
 
 from . import simulator
 from .packing import pack, unpack
 
-__all__ = ["Bench", "StreamDriver", "StreamMonitor", "pack", "parameters", "run_bench", "unpack"]
+__all__ = [
+    "Bench", "StreamDriver", "StreamMonitor", "largest_is_exhaustive", "pack", "parameters", "run_bench", "unpack",
+]
 
 _PERIOD = 10
 _HALF = _PERIOD // 2
@@ -75,6 +78,12 @@ def run_bench(component: wiring.Component, module: str, *, name: str, parameters
     if problems:
         raise AssertionError(f"bench {name} failed, seed {seed}, log in {work}:\n" + "\n".join(problems))
     shutil.rmtree(work)
+
+
+def largest_is_exhaustive(configurations: Iterable[str]) -> list[Any]:
+    """Names for `parametrize`, of which `make test` leaves out the last, and `make mutations` runs it."""
+    *some, last = configurations
+    return [*some, pytest.param(last, marks=pytest.mark.exhaustive)]
 
 
 def _problems(results: Path, checks: Path) -> list[str]:

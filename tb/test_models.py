@@ -79,8 +79,10 @@ def with_head(path: Path) -> QuantisedModel:
 
 
 @pytest.mark.parametrize("path", MODELS, indirect=True)
-@pytest.mark.parametrize("head", [HeadMode("coarse", k=9), HeadMode("certified"), HeadMode("certified", "calibrated")],
-                         ids=lambda head: f"{head.mode}-{head.margin}")
+@pytest.mark.parametrize(
+    "head", [HeadMode("certified"), *(pytest.param(mode, marks=pytest.mark.exhaustive) for mode in
+                                      (HeadMode("coarse", k=9), HeadMode("certified", "calibrated")))],
+    ids=lambda head: f"{head.mode}-{head.margin}")
 def test_coarse_heads(path: Path, head: HeadMode, rng: np.random.Generator) -> None:
     """the same tokens and lists, and as many rows read, on one, two and four engines and pods"""
     model = with_head(path)

@@ -168,7 +168,7 @@ def test_a_coarse_head_works_on_it(tmp_path: Path, seed: int, monkeypatch: pytes
     assert modes["calibrated"].fine_rows_mean < 0.1 * model.vocab
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_head_of_distilgpt2_within_its_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """50257 × 768 at 1 bit a weight: all traffic of the calibrated mode, as it lies in the memory of kv260"""
     monkeypatch.setenv("LPU_CACHE", str(tmp_path / "cache"))

@@ -11,7 +11,7 @@ from amaranth.lib import data
 from lpu.hdl.common.payloads import INDEX_BITS, list_word
 from lpu.hdl.config import Config, Limits
 from lpu.hdl.control.results import COUNT_BITS, SLOT_BITS, Results
-from lpu.tb.bench import Bench, StreamDriver, parameters, run_bench, unpack
+from lpu.tb.bench import Bench, StreamDriver, largest_is_exhaustive, parameters, run_bench, unpack
 
 CONFIGS = {"small": Config(limits=Limits(max_candidates=1)), "odd": Config(pods=4, limits=Limits(max_candidates=5)),
            "large": Config(pods=16, limits=Limits(max_candidates=128))}
@@ -130,7 +130,7 @@ async def reset_in_mid_stream(dut: Any) -> None:
     assert bench.checks == 3 * (1 + (1 << SLOT_BITS))
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", largest_is_exhaustive(CONFIGS))
 def test_results(name: str) -> None:
     config = CONFIGS[name]
     run_bench(Results(config), "lpu.tb.hdl.control.test_results", name=f"results-{name}",

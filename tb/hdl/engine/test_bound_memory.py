@@ -13,7 +13,7 @@ from lpu.hdl.config import Config, Limits
 from lpu.hdl.engine.bound_memory import BLOCK_BITS, BoundMemory, bound_scan, row_mark
 from lpu.hdl.engine.row_bound import bound_entry
 from lpu.sim.golden.head import HIGHEST_BOUND, LOWEST_BOUND, NEVER
-from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, parameters, run_bench
+from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, largest_is_exhaustive, parameters, run_bench
 
 CONFIGS = {
     "smallest": Config(lanes=8, pods=1, limits=Limits(max_shard=64)),
@@ -247,7 +247,7 @@ async def reset_in_mid_stream(dut: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", largest_is_exhaustive(CONFIGS))
 def test_bound_memory(name: str) -> None:
     config = CONFIGS[name]
     run_bench(BoundMemory(config), "lpu.tb.hdl.engine.test_bound_memory", name=f"bound_memory_{name}",

@@ -16,7 +16,7 @@ from lpu.hdl.config import Config
 from lpu.hdl.engine.head import Head, ranked_row
 from lpu.hdl.isa import Opcode, encode
 from lpu.sim.golden.head import LOWEST_BOUND, SCALE_BITS, best_rows, bounds, top
-from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, pack, parameters, run_bench
+from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, largest_is_exhaustive, pack, parameters, run_bench
 
 CONFIGS = {
     "one": Config(lanes=8, pods=1).replace(limits__max_candidates=1, limits__max_shard=64),
@@ -294,7 +294,7 @@ async def reset_in_mid_stream(dut: Any) -> None:
         await f.coarse(scores, logits, first=0, limit=99, k=1, best=1, tokens=c.pods, scan=True)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", largest_is_exhaustive(CONFIGS))
 def test_head(name: str) -> None:
     config = CONFIGS[name]
     run_bench(Head(config), __name__, name=f"head-{name}", parameters={"config": config.to_dict()})

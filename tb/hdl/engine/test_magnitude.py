@@ -11,7 +11,7 @@ import pytest
 from lpu.hdl.config import Config
 from lpu.hdl.engine.magnitude import Magnitude, coordinate, scale_factor
 from lpu.sim.golden import head as golden
-from lpu.tb.bench import Bench, StreamDriver, parameters, run_bench
+from lpu.tb.bench import Bench, StreamDriver, largest_is_exhaustive, parameters, run_bench
 from lpu.tb.packing import unpack
 from lpu.tools.quantised import Margin
 
@@ -179,7 +179,7 @@ async def reset_in_mid_stream(dut: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", largest_is_exhaustive(CONFIGS))
 def test_magnitude(name: str) -> None:
     config = CONFIGS[name]
     run_bench(Magnitude(config), "lpu.tb.hdl.engine.test_magnitude", name=f"magnitude_{name}",

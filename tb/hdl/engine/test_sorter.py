@@ -11,7 +11,7 @@ from lpu.hdl.common.payloads import INDEX_BITS
 from lpu.hdl.config import Config, Limits
 from lpu.hdl.engine.sorter import Sorter, sorter_head, sorter_item
 from lpu.sim.golden.head import best_rows, top
-from lpu.tb.bench import Bench, StreamDriver, parameters, run_bench, unpack
+from lpu.tb.bench import Bench, StreamDriver, largest_is_exhaustive, parameters, run_bench, unpack
 
 CONFIGS = {
     "small": Config(limits=Limits(max_candidates=1)),
@@ -195,7 +195,7 @@ async def reset_in_mid_stream(dut: Any) -> None:
     assert bench.checks == 3 * c.pods * (partner.depth + 3)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", largest_is_exhaustive(CONFIGS))
 def test_sorter(name: str) -> None:
     config = CONFIGS[name]
     run_bench(Sorter(config), "lpu.tb.hdl.engine.test_sorter", name=f"sorter-{name}",

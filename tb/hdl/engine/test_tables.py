@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from lpu.hdl.config import Config, Limits
 from lpu.hdl.engine.tables import LookupTables, lane_values, table_entry
-from lpu.tb.bench import Bench, parameters, run_bench
+from lpu.tb.bench import Bench, largest_is_exhaustive, parameters, run_bench
 from lpu.tb.packing import pack, unpack
 
 CONFIGS = {
@@ -188,7 +188,7 @@ async def no_place(dut: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", largest_is_exhaustive(CONFIGS))
 def test_tables(name: str) -> None:
     config = CONFIGS[name]
     run_bench(LookupTables(config), "lpu.tb.hdl.engine.test_tables", name=f"tables_{name}",
