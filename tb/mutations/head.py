@@ -14,8 +14,6 @@ MUTATIONS = [
     Mutation(_FILE, "mark.valid.eq(candidates.r_rdy & self.o_job.ready & scanning)", "mark.valid.eq(0)", _TEST,
              "the scan reads candidates again"),
     Mutation(_FILE, "low = self.unbounded[p] | ", "low = ", _TEST, "clipped tokens trust their bounds"),
-    Mutation(_FILE, "(level <= fine.floor.as_signed())", "(level < fine.floor.as_signed())", _TEST,
-             "a threshold at the floor is trusted"),
     Mutation(_FILE, "sent < Mux(emit_one, 1, best)", "sent < best", _TEST, "levels are lists of more than one"),
     Mutation(_FILE, "with m.If(place == 0):", "with m.If(place != 0):", _TEST, "the level is not the best"),
     Mutation(_FILE, "jobs_out.eq(jobs_out + given - (take & is_fine))", "jobs_out.eq(0)", _TEST,
