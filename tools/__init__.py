@@ -14,5 +14,6 @@
 | `library`, `digest`                          | what a user names as MODEL; results that are remembered       |
 | `commands/`, `report`, `cli`, `errors`       | the `lpu` command                                             |
 | `generate`, `doctor`, `documentation`        | Verilog folders; what is missing; generated pages             |
+| `draw`, `geometry`                           | models of known sizes: random weights, or zeros to time       |
 | `train`                                      | small models from a text file                                 |
 """

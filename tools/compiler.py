@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,19 +20,23 @@ from .layout import (
     Shard,
     ceil_div,
     codebook_bytes,
+    codebook_size,
     gemv_bytes,
+    gemv_size,
     group_bytes,
+    group_size,
     head_rows,
     index_bytes,
-    norm_bytes,
+    index_size,
     output_bytes,
     pair_bytes,
+    pair_size,
     row_beats,
     shard,
     tile_rows,
 )
 from .limits import check_formats, check_head, check_shape
-from .quantised import CoarseHead, Linear, QuantisedModel, Table
+from .quantised import CoarseHead, IntArray, Layer, Linear, Norm, QuantisedModel, Table
 
 _FULL = HeadMode()
 
@@ -59,26 +63,40 @@ def compile_model(
     Raises `CapacityError` when the model exceeds a limit of the machine or an image exceeds 4 GiB, and `ModelError`
     when the codebooks that `head` needs are missing or another model's.
     """
-    if context is not None:
-        model = with_context(model, context)
-    check_shape(model, model.context, config)
-    check_formats(model, config)
-    check_head(model, config, head)
-    parts = [_Engine(model, config, e, head) for e in range(config.engines)]
+    parts = _engines(model, config, context, head)
     return Image(
         config=config,
-        model=model,
+        model=parts[0].model,
         head=head,
         channels=[p.channel() for p in parts],
         regions=[p.regions for p in parts],
         stored=[p.stored for p in parts],
         program=0,
-        op_names=[name for name, _ in parts[0].ops(defaultdict(int))],
+        op_names=[name for name, _ in parts[0].program()],
     )
 
 
+def plan(
+    model: QuantisedModel, config: Config, *, context: int | None = None, head: HeadMode = _FULL
+) -> list[list[tuple[str, bytes]]]:
+    """The program of each engine as (name, op), without an image: no weight is read, so its size does not matter.
+
+    Arguments and errors are those of `compile_model`.
+    """
+    return [part.program() for part in _engines(model, config, context, head)]
+
+
+def _engines(model: QuantisedModel, config: Config, context: int | None, head: HeadMode) -> list[_Engine]:
+    if context is not None:
+        model = with_context(model, context)
+    check_shape(model, model.context, config)
+    check_formats(model, config)
+    check_head(model, config, head)
+    return [_Engine(model, config, e, head) for e in range(config.engines)]
+
+
 class _Engine:
-    """Layout and program of one engine."""
+    """Layout and program of one engine, from shapes; `channel` reads the weights."""
 
     def __init__(self, model: QuantisedModel, config: Config, engine: int, head: HeadMode) -> None:
         self.model, self.config, self.engine, self.head = model, config, engine, head
@@ -88,7 +106,7 @@ class _Engine:
         self.keys = ceil_div(model.context, config.numerics.block) * config.numerics.block
         self._tables: dict[bytes, str] = {}
         self.regions: list[Region] = []
-        self._data: list[Bytes | None] = []
+        self._fill: list[Callable[[], Bytes] | None] = []
         self._align = max(64, config.lanes)
         self._end = 0
         self._place("program", len(self.ops(defaultdict(int))) * OP_BYTES, "64-byte ops")
@@ -96,11 +114,10 @@ class _Engine:
 
     # -- memory -----------------------------------------------------------------------------------------------
 
-    def _place(self, name: str, content: Bytes | int, form: str) -> None:
-        """the next region: bytes, or a number of bytes that nothing has to fill"""
-        size = content if isinstance(content, int) else len(content)
+    def _place(self, name: str, size: int, form: str, fill: Callable[[], Bytes] | None = None) -> None:
+        """the next region, and what makes its bytes if something has to"""
         self.regions.append(Region(name=name, offset=self._end, size=size, format=form))
-        self._data.append(None if isinstance(content, int) else content)
+        self._fill.append(fill)
         self._end += ceil_div(size, self._align) * self._align
         if self._end > 1 << 32:
             raise CapacityError(
@@ -109,13 +126,26 @@ class _Engine:
             )
 
     def _matrix(self, name: str, linear: Linear, rows: Any) -> None:
+        lanes = self.config.lanes
         form = f"tiles: scales, {'biases, ' if linear.bias is not None else ''}int{8 * linear.planes} beats"
-        self._place(name, gemv_bytes(linear, rows, self.config.lanes), form)
+        self._place(name, gemv_size(linear, len(rows) // lanes, lanes), form, lambda: gemv_bytes(linear, rows, lanes))
 
     def _groups(self, name: str, table: Table, groups: range) -> None:
-        self._place(
-            name, group_bytes(table, groups, self.config.lanes), f"row groups: scales, int{8 * table.planes} rows"
-        )
+        lanes = self.config.lanes
+        form = f"row groups: scales, int{8 * table.planes} rows"
+        self._place(name, group_size(table, groups, lanes), form, lambda: group_bytes(table, groups, lanes))
+
+    def _pairs(self, name: str, pairs: tuple[IntArray, IntArray], form: str) -> None:
+        lanes = self.config.lanes
+        self._place(name, pair_size(pairs, lanes), form, lambda: pair_bytes(pairs, lanes))
+
+    def _norm(self, name: str, norm: Norm) -> None:
+        self._pairs(name, (norm.gamma, norm.beta), "gamma, beta int16")
+
+    def _output(self, name: str, layer: Layer, rows: Any) -> None:
+        lanes = self.config.lanes
+        self._place(name, 4 * len(rows), "scales per head and tile",
+                    lambda: output_bytes(layer.output_m, layer.output_s, rows, lanes))
 
     def _layout(self) -> None:
         model, lanes, part = self.model, self.config.lanes, self.shard
@@ -126,23 +156,21 @@ class _Engine:
         if model.position is not None:
             self._groups("position", model.position, part.positions)
         if model.rope is not None:
-            self._place("rope", pair_bytes(model.rope, lanes), "per position and pair cos, sin int16")
+            self._pairs("rope", model.rope, "per position and pair cos, sin int16")
         for i, layer in enumerate(model.layers):
             at = f"layer.{i}."
             if self.table_name(i) == at + "table":
-                self._place(at + "table", pair_bytes(layer.table, lanes), "base, step int16")
-            self._place(at + "attention_norm", norm_bytes(layer.attention_norm, lanes), "gamma, beta int16")
+                self._pairs(at + "table", layer.table, "base, step int16")
+            self._norm(at + "attention_norm", layer.attention_norm)
             self._matrix(at + "query", layer.query, queries)
             self._matrix(at + "key", layer.key, cached)
             self._matrix(at + "value", layer.value, cached)
-            self._place(
-                at + "output", output_bytes(layer.output_m, layer.output_s, queries, lanes), "scales per head and tile"
-            )
+            self._output(at + "output", layer, queries)
             self._matrix(at + "projection", layer.projection, hidden)
-            self._place(at + "ffn_norm", norm_bytes(layer.ffn_norm, lanes), "gamma, beta int16")
+            self._norm(at + "ffn_norm", layer.ffn_norm)
             self._matrix(at + "up", layer.up, tile_rows(part.up_tiles, len(layer.up.weight), lanes))
             self._matrix(at + "down", layer.down, hidden)
-        self._place("final_norm", norm_bytes(model.final_norm, lanes), "gamma, beta int16")
+        self._norm("final_norm", model.final_norm)
         if model.head is not None:
             self._groups("head", model.head, part.vocabulary)
         if self.coarse is not None:
@@ -156,14 +184,15 @@ class _Engine:
         self._place("logits", self.config.pods * self.logits_stride, "int32 [token][local row]")
 
     def _codebooks(self, head: CoarseHead) -> None:
-        config, shape = self.config, CoarseShape.of(head, self.config.lanes)
+        config, shape, certified = self.config, CoarseShape.of(head, self.config.lanes), self.head.certified
         rows = tile_rows(shape.coordinate_tiles(config.engines, self.engine), shape.coordinates, config.lanes)
         self._matrix(BASIS, head.basis, rows)
-        blocks = shape.blocks(config.engines, self.engine)
-        self._place(CODEBOOKS, codebook_bytes(head, blocks, config.lanes), "tiles: int8 beats")
-        indices = index_bytes(head, self.shard.vocabulary, config.lanes, self.head.certified)
-        form = f"row groups: int8 biases, {'uint8 radii, ' if self.head.certified else ''}"
-        self._place(INDICES, indices, f"{form}uint{4 if shape.nibbles else 8} indices")
+        blocks, groups = shape.blocks(config.engines, self.engine), self.shard.vocabulary
+        self._place(CODEBOOKS, codebook_size(shape, blocks), "tiles: int8 beats",
+                    lambda: codebook_bytes(head, blocks, config.lanes))
+        form = f"row groups: int8 biases, {'uint8 radii, ' if certified else ''}uint{4 if shape.nibbles else 8} indices"
+        self._place(INDICES, index_size(shape, groups, certified), form,
+                    lambda: index_bytes(head, groups, config.lanes, certified))
 
     def table_name(self, layer: int) -> str:
         """region of a layer's activation table: the first equal one"""
@@ -183,14 +212,20 @@ class _Engine:
     def channel(self) -> bytes:
         """the finished image, working areas included as zeros"""
         image = bytearray(self._end)
-        for region, data in zip(self.regions, self._data, strict=True):
-            if data is not None:
-                image[region.offset : region.offset + region.size] = data.tobytes()
-        program = b"".join(op for _, op in self.ops({r.name: r.offset for r in self.regions}))
+        for region, fill in zip(self.regions, self._fill, strict=True):
+            if fill is not None:
+                data = fill()
+                assert len(data) == region.size, f"{region.name} has {len(data)} bytes, planned {region.size}"
+                image[region.offset : region.offset + region.size] = data.data
+        program = b"".join(op for _, op in self.program())
         image[: len(program)] = program
         return bytes(image)
 
     # -- program ----------------------------------------------------------------------------------------------
+
+    def program(self) -> list[tuple[str, bytes]]:
+        """(name, op) in order"""
+        return self.ops({r.name: r.offset for r in self.regions})
 
     def ops(self, address: Mapping[str, int]) -> list[tuple[str, bytes]]:
         """(name, op) in order, for regions at `address`"""

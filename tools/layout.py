@@ -1,6 +1,7 @@
 """Bytes of a memory image: how each kind of array lies in memory, and who holds which part (`docs/architecture.md`).
 
-A beat is `lanes` bytes. All functions return whole beats as flat uint8 arrays; what is padding is zero.
+A beat is `lanes` bytes. All functions `…_bytes` return whole beats as flat uint8 arrays; what is padding is zero. Those
+named `…_size` say how many bytes these are, from shapes alone.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..hdl.config import Config
-from .quantised import CoarseHead, IntArray, Linear, Norm, QuantisedModel, Table
+from .quantised import CoarseHead, IntArray, Linear, QuantisedModel, Table
 
 Bytes = NDArray[np.uint8]
 
@@ -174,6 +175,11 @@ def _beats(data: Bytes, lanes: int) -> Bytes:
     return np.pad(data, ((0, 0), (0, -data.shape[1] % lanes))).reshape(-1)
 
 
+def gemv_size(linear: Linear, tiles: int, lanes: int) -> int:
+    """of `gemv_bytes`"""
+    return tiles * (4 + 4 * (linear.bias is not None) + linear.weight.shape[1] * linear.planes) * lanes
+
+
 def gemv_bytes(linear: Linear, rows: IntArray, lanes: int) -> Bytes:
     """tiles of a matrix in order of consumption: scale beats, bias beats, then the planes of each input"""
     tiles, inputs = len(rows) // lanes, linear.weight.shape[1]
@@ -190,6 +196,11 @@ def row_beats(table: Table, lanes: int) -> int:
     return ceil_div(table.weight.shape[1], lanes) * table.planes
 
 
+def group_size(table: Table, groups: range, lanes: int) -> int:
+    """of `group_bytes`"""
+    return len(groups) * (4 + lanes * row_beats(table, lanes)) * lanes
+
+
 def group_bytes(table: Table, groups: range, lanes: int) -> Bytes:
     """row groups of a table: scale beats, then `lanes` rows, planes alternating per beat"""
     rows = tile_rows(groups, len(table.weight), lanes)
@@ -203,20 +214,26 @@ def group_bytes(table: Table, groups: range, lanes: int) -> Bytes:
     return np.concatenate([records, data.reshape(len(groups), lanes * beats * lanes)], axis=1).reshape(-1)
 
 
+def pair_size(pairs: Sequence[IntArray], lanes: int) -> int:
+    """of `pair_bytes`"""
+    *rows, n = pairs[0].shape
+    return ceil_div(4 * n, lanes) * lanes * (rows[0] if rows else 1)
+
+
 def pair_bytes(pairs: Sequence[IntArray], lanes: int) -> Bytes:
     """Two int16 arrays `[rows, n]` or `[n]` interleaved (gamma, beta; base, step; cos, sin), rows of whole beats."""
     both = np.stack([np.atleast_2d(p) for p in pairs], axis=-1).astype("<i2")
     return _beats(both.view(np.uint8).reshape(len(both), -1), lanes)
 
 
-def norm_bytes(norm: Norm, lanes: int) -> Bytes:
-    """gamma and beta of each element"""
-    return pair_bytes((norm.gamma, norm.beta), lanes)
-
-
 def output_bytes(m: IntArray, s: IntArray, rows: IntArray, lanes: int) -> Bytes:
     """records behind attention, in the order of `head_rows`"""
     return _beats(_records(_take(m, rows), _take(s, rows)).reshape(1, -1), lanes)
+
+
+def codebook_size(shape: CoarseShape, blocks: range) -> int:
+    """of `codebook_bytes`"""
+    return len(blocks) * shape.block_tiles * shape.length * shape.lanes
 
 
 def codebook_bytes(head: CoarseHead, blocks: range, lanes: int) -> Bytes:
@@ -234,6 +251,11 @@ def codebook_bytes(head: CoarseHead, blocks: range, lanes: int) -> Bytes:
         weight[:, member, :, member] = own[:, member]
     tiles = weight.reshape(len(blocks) * shape.block_tiles, lanes, shape.length)
     return np.ascontiguousarray(tiles.transpose(0, 2, 1)).view(np.uint8).reshape(-1)
+
+
+def index_size(shape: CoarseShape, groups: range, radii: bool) -> int:
+    """of `index_bytes`"""
+    return len(groups) * (1 + radii + shape.lanes * shape.beats) * shape.lanes
 
 
 def index_bytes(head: CoarseHead, groups: range, lanes: int, radii: bool) -> Bytes:
