@@ -10,6 +10,7 @@ from lpu.hdl.config import Config
 from lpu.hdl.isa import MAGIC, VERSION, Opcode, decode
 from lpu.hdl.registers import REGISTERS, Counter
 from lpu.sim.golden.program import Machine
+from lpu.sim.verilator.memory import MemoryModel, MemoryStatistics
 from lpu.tools.backend import Control, Flags, Status
 from numpy.typing import NDArray
 
@@ -18,12 +19,15 @@ class ProgramBackend:
     """Registers and memories over `sim.golden.program.Machine`.
 
     `break_logit` adds 1 to that vocabulary row's logits, `break_rows` so many to the rows that FINE read. Every pass
-    takes 1000 cycles, half of which use a beat.
+    takes 1000 cycles, half of which use a beat; that is all the memory's statistics say, too.
     """
 
-    def __init__(self, config: Config, image_sizes: Sequence[int], **_: Any) -> None:
+    def __init__(
+        self, config: Config, image_sizes: Sequence[int], memory: MemoryModel | None = None, **_: Any
+    ) -> None:
         self.config = config
-        self.memory = [np.zeros(n, np.uint8) for n in image_sizes]
+        self.memory = MemoryModel() if memory is None else memory
+        self.channel = [np.zeros(n, np.uint8) for n in image_sizes]
         self.registers: dict[int, int] = {}
         self.break_logit: int | None = None
         self.break_rows = 0
@@ -42,14 +46,14 @@ class ProgramBackend:
 
     @property
     def channels(self) -> int:
-        return len(self.memory)
+        return len(self.channel)
 
     @property
     def cycles(self) -> int:
         return 1000 * self.passes
 
     def window(self, channel: int) -> tuple[int, int]:
-        return 0, len(self.memory[channel])
+        return 0, len(self.channel[channel])
 
     def read_register(self, address: int) -> int:
         if address == REGISTERS["COUNTER_LOW"].address:
@@ -67,12 +71,17 @@ class ProgramBackend:
             self._show(value)
 
     def read_memory(self, channel: int, offset: int, size: int) -> bytes:
-        return self.memory[channel][offset : offset + size].tobytes()
+        return self.channel[channel][offset : offset + size].tobytes()
 
     def write_memory(self, channel: int, offset: int, data: bytes | NDArray[np.uint8]) -> None:
         source = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data
-        self.memory[channel][offset : offset + source.size] = source
+        self.channel[channel][offset : offset + source.size] = source
         self._machine = None
+
+    @property
+    def memory_statistics(self) -> MemoryStatistics:
+        moved = 500 * self.passes * self.config.bytes_per_cycle
+        return MemoryStatistics(moved, 0, peak_bytes=2 * moved)
 
     def wait(self, limit: int) -> None:
         pass
@@ -80,7 +89,7 @@ class ProgramBackend:
     def _pass(self) -> None:
         count, flags = self._get("TOKENS"), self._get("FLAGS")
         if self._machine is None:
-            self._machine = Machine(self.config, [m.tobytes() for m in self.memory], self._get("PROGRAM"))
+            self._machine = Machine(self.config, [m.tobytes() for m in self.channel], self._get("PROGRAM"))
         masks = np.array([[self._get("MASK", t) >> j & 1 for j in range(count)] for t in range(count)], bool)
         logits = self._machine.run(
             [self._get("TOKEN", t) for t in range(count)],
@@ -108,7 +117,7 @@ class ProgramBackend:
                 self._set("RESULT_LOGIT", entries[slot][1] & 0xFFFFFFFF, t)
 
     def _store(self, logits: NDArray[np.int64]) -> None:
-        for memory in self.memory:
+        for memory in self.channel:
             ops = (decode(memory[i : i + 64].tobytes()) for i in range(self._get("PROGRAM"), len(memory), 64))
             head = next(op for op in ops if op["opcode"] == Opcode.HEAD)
             rows = logits[:, head["first"] : head["first"] + head["groups"] * self.config.lanes].astype("<i4")

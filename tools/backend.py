@@ -18,7 +18,7 @@ from ..hdl.config import Config
 from ..hdl.emit import emit
 from ..hdl.registers import COUNTERS, REGISTERS, Counter
 from ..sim.verilator.build import build
-from ..sim.verilator.memory import MemoryModel
+from ..sim.verilator.memory import MemoryModel, MemoryStatistics
 from ..sim.verilator.simulation import Simulation
 from .errors import ImageError
 
@@ -137,6 +137,8 @@ class NativeSimulation:
             read, write = (latency, latency) if isinstance(latency, int) else latency
             memory = replace(memory, read_latency=read, write_latency=write)
         self.memory = memory
+        self.memory_statistics = MemoryStatistics(0, 0)
+        """what the memories did while passes were waited for"""
         self.simulation.choose(memory, config.clock_mhz)
         for channel, size in enumerate(image_sizes):
             base = (channel + 1) << 20  # not 0, so that a forgotten base is noticed
@@ -189,7 +191,10 @@ class NativeSimulation:
 
     def wait(self, limit: int) -> None:
         """let the clock run until STATUS is not busy"""
-        if not self.simulation.wait(REGISTERS["STATUS"].address, Status.BUSY, limit):
+        before = self.simulation.statistics()
+        ended = self.simulation.wait(REGISTERS["STATUS"].address, Status.BUSY, limit)
+        self.memory_statistics = self.memory_statistics.joined(self.simulation.statistics().since(before))
+        if not ended:
             raise DeviceError(f"the pass did not end within {limit} cycles")
 
     def trace_exchange(self) -> None:

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from ..hdl.config import Config
+from ..sim.verilator.memory import MemoryModel, MemoryStatistics
 from .head_mode import HeadMode
 from .image import HeadBytes
 from .library import Progress as Callback
@@ -109,6 +110,24 @@ def presets(configs: Mapping[str, Config]) -> Table:
     return table(names, rows, "N engines × L lanes × P pods, on-chip memory, peak memory bytes per cycle")
 
 
+def memory(model: MemoryModel, statistics: MemoryStatistics) -> dict[str, Any]:
+    """what the simulated memories did during the passes of a run, for JSON"""
+    shares = {name: getattr(statistics, name) for name in ("share", "busy", "refresh")}
+    return {"kind": model.kind, "latency": model.read_latency, **shares, **statistics._asdict()}
+
+
+def memory_line(memory: dict[str, Any]) -> str:
+    """`memory` of a run, for people"""
+    moved = memory["read_bytes"] + memory["written_bytes"]
+    line = f"memory: {memory['kind']}, {moved:,} bytes, {memory['share']:.1%} of its peak"
+    if not memory["clocks"]:
+        return line
+    return (
+        f"{line} (data on the bus for {memory['busy']:.1%} of the time, refresh {memory['refresh']:.1%}); "
+        f"{memory['row_conflicts']:,} row conflicts, {memory['row_hits']:,} row hits"
+    )
+
+
 def head(mode: HeadMode, sizes: HeadBytes, passes: Sequence[HeadPass], agreement: float | None) -> dict[str, Any]:
     """What the LM head did in a run, for JSON. Each of `passes` gave one token.
 
@@ -143,6 +162,7 @@ def summary(
     run: Generation,
     usage: Usage | None,
     decode: Usage | None,
+    memory: dict[str, Any] | None,
     head: dict[str, Any] | None,
     bit_exact: bool | None,
     compared: int,
@@ -160,6 +180,8 @@ def summary(
         )
         stalls = ", ".join(f"{cause} {share:.1%}" for cause, share in usage.stall_shares().items())
         lines.append(f"cycles lost to: {stalls}")
+    if memory is not None:
+        lines.append(memory_line(memory))
     if head is not None and head["mode"] != "full":
         lines.append(head_line(head))
     if bit_exact is not None:

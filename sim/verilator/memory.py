@@ -384,6 +384,15 @@ class MemoryStatistics(NamedTuple):
         """part of the DRAM's clocks with data on the bus"""
         return self.busy_clocks / self.clocks if self.clocks else 0.0
 
+    @property
+    def refresh(self) -> float:
+        """part of the DRAM's clocks that refreshes took"""
+        return self.refresh_clocks / self.clocks if self.clocks else 0.0
+
     def since(self, earlier: MemoryStatistics) -> MemoryStatistics:
         """what was done after `earlier` was taken"""
         return MemoryStatistics(*(now - before for now, before in zip(self, earlier, strict=True)))
+
+    def joined(self, other: MemoryStatistics) -> MemoryStatistics:
+        """what was done in two times together"""
+        return MemoryStatistics(*(one + another for one, another in zip(self, other, strict=True)))

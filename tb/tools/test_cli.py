@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 from lpu.hdl.config import PRESETS, Numerics
+from lpu.sim.verilator.memory import MemoryStatistics, memory_model
 from lpu.tb.program_backend import ProgramBackend
 from lpu.tb.random_model import random_model, with_coarse_head
-from lpu.tools import cli, library
+from lpu.tools import cli, library, report
 from lpu.tools.commands import run
 from lpu.tools.lmhead import explore, fit, hidden
 from lpu.tools.model import FloatModel
@@ -150,8 +151,23 @@ def test_run_streams_and_sums_up(lpu: Lpu) -> None:
     assert "new ones in" in out
     assert "of the port beats used" in out
     assert "memory 10.0%" in out
+    assert "memory: ideal, 40,000 bytes, 50.0% of its peak\n" in out
     assert "bit-exact" not in out
     assert err == "calibrating …\n"
+
+
+def test_run_on_a_dram(lpu: Lpu) -> None:
+    """the model goes to the simulation, its statistics come back"""
+    for options, kind, latency in ((["--memory", "ddr4"], "DDR4-2400 x16", 24), (["--latency", 9], "ideal", 9),
+                                   (["--memory", "hbm2", "--latency", 40], "HBM2 pseudo-channel", 40)):
+        memory = json.loads(lpu("run", "--tokens", 2, "--json", *options)[1])["memory"]
+        assert (memory["kind"], memory["latency"], memory["share"]) == (kind, latency, 0.5)
+        assert memory["read_bytes"] > memory["row_conflicts"] == 0
+    done = MemoryStatistics(900, 50, row_hits=7000, row_conflicts=1234, busy_clocks=96, refresh_clocks=4, clocks=100,
+                            peak_bytes=1000)
+    assert report.memory_line(report.memory(memory_model("ddr4"), done)) == (
+        "memory: DDR4-2400 x16, 950 bytes, 95.0% of its peak (data on the bus for 96.0% of the time, refresh 4.0%); "
+        "1,234 row conflicts, 7,000 row hits")
 
 
 def test_run_without_check_says_null(lpu: Lpu) -> None:
@@ -227,6 +243,7 @@ def test_to_the_context_limit(lpu: Lpu) -> None:
         (["--top-p", 0], ["top-p"]),
         (["--latency", 0], ["latency"]),
         (["--stall", 1], ["stall"]),
+        (["--memory", "sram"], ["--memory", "sram"]),
         (["--backend", "float", "--check"], ["--check"]),
         (["--backend", "fpga"], ["fpga", "lpu --help"]),
         (["--engines", "many"], ["--engines"]),

@@ -17,6 +17,7 @@ from typing import Annotated, Any, cast, get_type_hints
 import typer
 
 from ...hdl.config import Config, ConfigError, Limits, Numerics, preset
+from ...sim.verilator.memory import MemoryModel, memory_model
 from ..errors import ImageError, UserError
 from ..head_mode import HeadMode
 from ..library import Recipe, Width
@@ -69,11 +70,6 @@ Weights = Annotated[
 Context = Annotated[int | None, typer.Option(metavar="N", help="Keep only the first N positions of the model.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write; a folder of other files is refused.")]
-Latency = Annotated[int, typer.Option(metavar="CYCLES", help="Of the simulated memory.", rich_help_panel=_MACHINE)]
-Stall = Annotated[
-    float,
-    typer.Option(metavar="CHANCE", help="Of a random pause, each cycle on each AXI channel.", rich_help_panel=_MACHINE),
-]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +113,53 @@ class Machine:
             except ValueError:
                 changes[key.strip().replace(".", "__")] = value
         return start.replace(**changes) if changes else start
+
+
+class MemoryKind(StrEnum):
+    """what stands behind the memory ports of a simulated machine (`docs/memory.md`)"""
+
+    ideal = "ideal"
+    ddr4 = "ddr4"
+    hbm2 = "hbm2"
+
+
+_SIMULATION = "Simulated memory"
+
+
+@dataclasses.dataclass(frozen=True)
+class SimulatedMemory:
+    """what the RTL in simulation reads and writes; changes cycles, never bits"""
+
+    memory: Annotated[
+        MemoryKind,
+        typer.Option(
+            help="Latency alone; or DDR4-2400 or pseudo-channels of HBM2, at the clock of the configuration.",
+            rich_help_panel=_SIMULATION,
+        ),
+    ] = MemoryKind.ideal
+    latency: Annotated[
+        int | None,
+        typer.Option(
+            metavar="CYCLES",
+            show_default="32; 24 beside the time of a DRAM",
+            help="From a request to its answer.",
+            rich_help_panel=_SIMULATION,
+        ),
+    ] = None
+    stall: Annotated[
+        float,
+        typer.Option(
+            metavar="CHANCE", help="Of a random pause, each cycle on each AXI channel.", rich_help_panel=_SIMULATION
+        ),
+    ] = 0.0
+
+    def choose(self) -> MemoryModel:
+        """the model; raises `UserError` for a latency or a chance that cannot be"""
+        if self.latency is not None and not 1 <= self.latency <= 100_000:
+            raise UserError(f"latency {self.latency} is outside 1 to 100000 cycles")
+        if not 0 <= self.stall < 1:
+            raise UserError(f"stall {self.stall} is not a chance from 0 to below 1")
+        return memory_model(self.memory.value, read_latency=self.latency, write_latency=self.latency)
 
 
 def numerics(settings: list[str] | None) -> Numerics:

@@ -26,7 +26,7 @@ from ..runtime import (
     generate,
 )
 from ..sampling import Sampler
-from .options import Calibration, Context, Head, Json, Latency, Machine, Mode, Model, Stall
+from .options import Calibration, Context, Head, Json, Machine, Mode, Model, SimulatedMemory
 
 
 class Engine(StrEnum):
@@ -58,20 +58,20 @@ def command(
     context: Context = None,
     head: Head,
     machine: Machine,
-    latency: Latency = 32,
-    stall: Stall = 0.0,
+    memory: SimulatedMemory,
     as_json: Json = False,
 ) -> int:
     """Generate text; by default on the RTL in native simulation, with the model that ships with the project.
 
     The first run calibrates the model and builds the simulator; both are kept in a cache. With `--check` the exit code
-    is 1 when a bit differs. Memory latency and stalls change cycles, never bits; so do engines, lanes and pods.
+    is 1 when a bit differs. The memory behind the ports changes cycles, never bits; so do engines, lanes and pods.
     With a coarse LM head, or with `--k`, sampling draws from the k best exact logits instead of from all.
 
         lpu run --prompt "Once upon a time" --tokens 64 --check
         lpu run path/to/gpt2 --engines 4 --lanes 16 --pods 4 --temperature 0.8 --top-p 0.9 --seed 7
         lpu run path/to/stories260K --backend golden --json
         lpu run --lm-head certified --margin provable --check
+        lpu run --preset kv260 --memory ddr4
     """
     sampler = Sampler(temperature, top_p, seed)
     if check and backend is Engine.float:
@@ -80,10 +80,7 @@ def command(
         )
     if backend is Engine.float and head.lm_head not in (None, Mode.full):
         raise UserError(f"--lm-head {head.lm_head.value} is a search among integers: use --backend rtl or golden")
-    if not 1 <= latency <= 100_000:
-        raise UserError(f"latency {latency} is outside 1 to 100000 cycles")
-    if not 0 <= stall < 1:
-        raise UserError(f"stall {stall} is not a chance from 0 to below 1")
+    behind = memory.choose()
     opened = open_model(model)
     chosen = machine.choose(opened.image.config if opened.image else None)
     if opened.image is not None:
@@ -96,6 +93,7 @@ def command(
 
     decoder: Decoder
     device: DeviceDecoder | None = None
+    native: NativeSimulation | None = None
     image: Image | None = None
     with report.progress() as progress:
         if backend is Engine.float:
@@ -106,8 +104,8 @@ def command(
             image = opened.image or compile_model(bundle.model, chosen, context=positions, head=mode)
             if backend is Engine.rtl:
                 sizes = [len(c) for c in image.channels]
-                memory = NativeSimulation(chosen, sizes, latency=latency, stall=stall, seed=seed)
-                decoder = device = DeviceDecoder(image, memory)
+                native = NativeSimulation(chosen, sizes, memory=behind, stall=memory.stall, seed=seed)
+                decoder = device = DeviceDecoder(image, native)
             else:
                 decoder = GoldenDecoder(bundle.model, chosen.pods, mode)
             if check:
@@ -147,6 +145,7 @@ def command(
     usage = None if device is None else device.usage
     agreement = None if checked is None else checked.agreement
     used = None if image is None else report.head(mode, image.head_bytes(), result.head_passes, agreement)
+    moved = None if native is None else report.memory(native.memory, native.memory_statistics)
     if as_json:
         report.emit(
             {
@@ -163,6 +162,7 @@ def command(
                 "stalls": usage and usage.stall_shares(),
                 "op_cycles": usage and usage.op_cycles,
                 "passes": usage and usage.passes,
+                "memory": moved,
                 "head": used,
                 "bit_exact": bit_exact,
                 "difference": checked and checked.difference,
@@ -185,7 +185,8 @@ def command(
             }
         )
     else:
-        report.say(*report.summary(result, usage, decode, used, bit_exact, checked.logits_compared if checked else 0))
+        compared = checked.logits_compared if checked else 0
+        report.say(*report.summary(result, usage, decode, moved, used, bit_exact, compared))
     if checked is not None and checked.difference is not None:
         report.errors.print(f"lpu: not bit-exact: {checked.difference}", markup=False)
         return 1
