@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntFlag
 from typing import Any, Protocol
@@ -139,6 +139,8 @@ class NativeSimulation:
         self.memory = memory
         self.memory_statistics = MemoryStatistics(0, 0)
         """what the memories did while passes were waited for"""
+        self.on_cycles: Callable[[int], None] | None = None
+        """hears now and then how many cycles a pass has taken"""
         self.simulation.choose(memory, config.clock_mhz)
         for channel, size in enumerate(image_sizes):
             base = (channel + 1) << 20  # not 0, so that a forgotten base is noticed
@@ -192,7 +194,7 @@ class NativeSimulation:
     def wait(self, limit: int) -> None:
         """let the clock run until STATUS is not busy"""
         before = self.simulation.statistics()
-        ended = self.simulation.wait(REGISTERS["STATUS"].address, Status.BUSY, limit)
+        ended = self.simulation.wait(REGISTERS["STATUS"].address, Status.BUSY, limit, tell=self.on_cycles)
         self.memory_statistics = self.memory_statistics.joined(self.simulation.statistics().since(before))
         if not ended:
             raise DeviceError(f"the pass did not end within {limit} cycles")

@@ -12,7 +12,7 @@ import typer
 from ..hdl.config import ConfigError
 from . import report
 from .backend import DeviceError
-from .commands import compiling, doctor, drawing, evaluating, generate, importing, lmhead, presets, run
+from .commands import bench, compiling, doctor, drawing, evaluating, generate, importing, lmhead, presets, run
 from .commands.options import grouped
 from .errors import ToolError, UserError
 
@@ -33,6 +33,7 @@ COMMANDS = {
     "lmhead": lmhead,
     "compile": compiling,
     "draw": drawing,
+    "bench": bench,
     "presets": presets,
     "doctor": doctor,
     "generate": generate,

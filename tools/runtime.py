@@ -120,6 +120,8 @@ class Usage:
     passes: int = 0
     cycles: int = 0
     data_beats: int = 0
+    program_beats: int = 0
+    write_beats: int = 0
     stalls: dict[str, int] = field(default_factory=lambda: {c.name.removeprefix("STALL_").lower(): 0 for c in STALLS})
     op_cycles: dict[str, int] = field(default_factory=dict)
 
@@ -129,6 +131,8 @@ class Usage:
         self.cycles += max(c["cycles"] for c in counters)
         for engine in counters:
             self.data_beats += engine["data_beats"]
+            self.program_beats += engine["program_beats"]
+            self.write_beats += engine["write_beats"]
             for cause in self.stalls:
                 self.stalls[cause] += engine[f"stall_{cause}"]
             for name, cycles in engine["op_cycles"].items():
@@ -139,6 +143,8 @@ class Usage:
         self.passes += other.passes
         self.cycles += other.cycles
         self.data_beats += other.data_beats
+        self.program_beats += other.program_beats
+        self.write_beats += other.write_beats
         for mine, theirs in ((self.stalls, other.stalls), (self.op_cycles, other.op_cycles)):
             for name, value in theirs.items():
                 mine[name] = mine.get(name, 0) + value

@@ -189,12 +189,17 @@ class Simulation:
             self._advance("step", min(cycles, _SLICE))
             cycles -= _SLICE
 
-    def wait(self, address: int, mask: int, limit: int, *, interval: int = 64) -> bool:
-        """Until a register's `mask` bits are all 0, looked at every `interval` cycles; False after `limit` cycles."""
-        while limit > 0:
-            if self._advance("wait", address, mask, interval, min(limit, _SLICE)) == 0:
+    def wait(self, address: int, mask: int, limit: int, *, interval: int = 64,
+             tell: Callable[[int], None] | None = None) -> bool:
+        """Until a register's `mask` bits are all 0, looked at every `interval` cycles; False after `limit` cycles.
+
+        `tell` hears now and then how many cycles it has been.
+        """
+        for done in range(0, limit, _SLICE):
+            if self._advance("wait", address, mask, interval, min(limit - done, _SLICE)) == 0:
                 return True
-            limit -= _SLICE
+            if tell is not None:
+                tell(done + _SLICE)
         return False
 
     # -- exchange trace -------------------------------------------------------------------------------------------

@@ -9,66 +9,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from lpu.hdl.config import PRESETS, Numerics
+from lpu.hdl.config import PRESETS
 from lpu.sim.verilator.memory import MemoryStatistics, memory_model
 from lpu.tb.program_backend import ProgramBackend
-from lpu.tb.random_model import random_model, with_coarse_head
-from lpu.tools import cli, library, report
+from lpu.tb.quick_commands import Lpu, calls, refused, runner
+from lpu.tools import library, report
 from lpu.tools.commands import run
-from lpu.tools.lmhead import explore, fit, hidden
-from lpu.tools.model import FloatModel
-from lpu.tools.quantised import CoarseHead, QuantisedModel
-
-Lpu = Callable[..., tuple[int, str, str]]
-calls: list[str] = []
-
-
-def quick(
-    source: FloatModel,
-    tokens: Any,
-    numerics: Numerics,
-    *,
-    kv: Any = "auto",
-    weights: Any = "auto",
-    progress: Any = None,
-) -> QuantisedModel:
-    calls.append(f"kv {kv}")
-    progress("calibrating", 0.5)
-    model = random_model(
-        1,
-        numerics=numerics,
-        gated=True,
-        hidden=source.hidden,
-        heads=source.heads,
-        kv_heads=source.kv_heads,
-        head_dim=source.head_dim,
-        ffn=source.ffn,
-        vocab=source.vocab,
-        layers=2,
-        context=source.context,
-        tied=True,
-        wide=kv == 16,
-    )
-    model.report = [{"node": "residual", "bits": 24, "range": 1.5}]
-    return model
-
-
-def quick_collect(model: QuantisedModel, tokens: Any, *, progress: Any = None) -> hidden.Hidden:
-    x = np.random.default_rng(1).integers(-3000, 3000, (len(tokens), model.hidden))
-    return hidden.Hidden(x=x, tokens=np.asarray(tokens))
-
-
-def quick_fit(model: QuantisedModel, x: Any, *, miss_rate: float, progress: Any = None) -> CoarseHead:
-    calls.append(f"fit {len(x)} {miss_rate}")
-    head = with_coarse_head(model, 2, tiles=8, dims=4, states=x[:16]).coarse
-    assert head is not None
-    return head
+from lpu.tools.lmhead import explore, fit
 
 
 class Breakable(ProgramBackend):
@@ -84,32 +35,9 @@ class Breakable(ProgramBackend):
 @pytest.fixture
 def lpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, tinytales: Path) -> Lpu:
     """runs a command in this process: (exit code, stdout, stderr)"""
-    monkeypatch.setenv("LPU_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(library, "calibrate", quick)
-    monkeypatch.setattr(library, "self_generated", lambda source, count, **_: np.arange(count) % source.vocab)
-    monkeypatch.setattr(fit, "fit", quick_fit)
-    monkeypatch.setattr(hidden, "collect", quick_collect)
     monkeypatch.setattr(run, "NativeSimulation", Breakable)
     monkeypatch.setattr(Breakable, "wrong", None)
-    calls.clear()
-
-    def command(*arguments: object) -> tuple[int, str, str]:
-        code = cli.main([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return command
-
-
-def refused(result: tuple[int, str, str], *words: str) -> None:
-    code, out, err = result
-    assert code == 2, err
-    assert out == ""
-    lines = [line for line in err.splitlines() if not line.endswith("…")]
-    assert len(lines) == 1, err
-    assert lines[0].startswith("lpu: error: ")
-    for word in words:
-        assert word in lines[0]
+    return runner(monkeypatch, capsys, tmp_path)
 
 
 # -- run ------------------------------------------------------------------------------------------------------
