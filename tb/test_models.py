@@ -50,7 +50,8 @@ def quantised(path: Path) -> tuple[FloatModel, QuantisedModel]:
     return model, calibrate(model, text, machine((1, 8, 1)).numerics, kv=8)
 
 
-MODELS = ("tinytales", "stories260K", "gpt2-8k")
+MODELS = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("tinytales", "stories260K", "gpt2-8k")]
+"""all tests of one run on the same worker, which calibrates it once"""
 
 
 @pytest.fixture
@@ -97,6 +98,7 @@ def test_coarse_heads(path: Path, head: HeadMode, rng: np.random.Generator) -> N
     assert answers[0] == answers[1] == answers[2]
 
 
+@pytest.mark.xdist_group("stories260K")
 def test_published_story(shared: Callable[[str], Path]) -> None:
     model, fixed = quantised(shared("models/stories260K"))
     prompt = model.tokenizer.encode("Once upon a time")
@@ -104,6 +106,7 @@ def test_published_story(shared: Callable[[str], Path]) -> None:
     assert story.startswith("Once upon a time, there was a little girl named Lily. She loved to play")
 
 
+@pytest.mark.xdist_group("tinytales")
 def test_to_the_end_of_the_context(tinytales: Path) -> None:
     model, fixed = quantised(tinytales)
     prompt = model.tokenizer.encode("Once upon a time")

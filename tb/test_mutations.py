@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lpu.tb import mutations
+from lpu.tb import mutations, simulator
 from lpu.tb.mutations import Mutation
 
 ROOT = Path(__file__).resolve().parents[1]
 _PACKAGES = ("hdl", "sim", "tb", "tools", "boards")
-_TIMEOUT = 600
+_TIMEOUT = 1800
+"""seconds, for a bug that makes a bench run forever; a bench takes a minute on a busy machine"""
 
 
 def _by_unit() -> list[list[Mutation]]:
@@ -46,10 +47,10 @@ def _copy(target: Path) -> Path:
     for file in ("pytest.ini", "pyproject.toml"):
         if (ROOT / file).exists():
             shutil.copy2(ROOT / file, copy)
-    runtime = copy / "build" / "benches"
-    runtime.mkdir(parents=True)
-    for compiled in (ROOT / "build" / "benches").glob("runtime-*"):  # Verilator's library need not be compiled again
-        os.symlink(compiled, runtime / compiled.name)
+    benches = copy / "build" / "benches"
+    benches.mkdir(parents=True)
+    runtime = simulator.prepare()  # Verilator's library need not be compiled again
+    os.symlink(runtime, benches / runtime.name)
     return copy
 
 
@@ -63,8 +64,8 @@ def test_bench_notices(mutation: Mutation, tmp_path: Path) -> None:
     source.write_text(text.replace(mutation.find, mutation.replace))
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", mutation.test], cwd=copy,
-        env={**os.environ, "PYTHONPATH": str(tmp_path), "LPU_SEED": "1"}, capture_output=True, text=True, check=False,
-        timeout=_TIMEOUT)
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "LPU_SEED": "1", "COCOTB_MAX_FAILURES": "1"},
+        capture_output=True, text=True, check=False, timeout=_TIMEOUT)
     output = run.stdout + run.stderr
     assert run.returncode == 1, f"unnoticed, exit status {run.returncode}: {mutation.what}\n{output[-4000:]}"
     assert str(copy) in output, f"the bench ran on another tree:\n{output[-4000:]}"
