@@ -248,8 +248,8 @@ class Head:
     def choose(self, limits: Limits, compiled: HeadMode | None = None) -> HeadMode:
         """The mode on a machine of these limits; for a compiled model the one that it was compiled for.
 
-        Raises `UserError` for a k below 1, `CapacityError` when the sorter cannot keep k rows, `ImageError`
-        if the model was compiled for another mode.
+        Raises `UserError` for a k below 1 and for options without effect, `CapacityError` when the sorter cannot keep
+        k rows, `ImageError` if the model was compiled for another mode.
         """
         start = compiled or HeadMode(k=min(HeadMode.k, limits.max_candidates))
         asked = HeadMode(
@@ -258,7 +258,13 @@ class Head:
             start.k if self.k is None else self.k,
         )
         if not asked.certified:
+            if self.margin is not None:
+                raise UserError(f"--margin {self.margin.value} has no effect on --lm-head {asked.mode}: "
+                                "take --lm-head certified, or leave it out")
             asked = dataclasses.replace(asked, margin=HeadMode.margin)
+        if self.miss_rate is not None and not asked.coarse:
+            raise UserError(f"--miss-rate {self.miss_rate:g} has no effect on --lm-head full: take another mode, "
+                            "or leave it out")
         asked = dataclasses.replace(asked, k=asked.best(limits))
         if compiled is not None and asked != compiled:
             what = f"the image was compiled for {_described(compiled)}, not for {_described(asked)}"
