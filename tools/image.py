@@ -12,7 +12,7 @@ from . import folder
 from .bundle import Bundle
 from .errors import ImageError, UserError
 from .head_mode import HeadMode
-from .layout import row_beats
+from .lmhead.traffic import Traffic, row_bytes
 from .quantised import QuantisedModel
 
 KIND = "image"
@@ -28,22 +28,6 @@ class Region:
     offset: int
     size: int
     format: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeadBytes:
-    """What the LM head reads from the memories of all engines; the program does not count."""
-
-    static: int
-    """bytes of a pass that are always read: basis, codebooks and indices, or the whole vocabulary in full mode"""
-    row: int
-    """bytes of one vocabulary row that the fine stage reads for a token"""
-    full: int
-    """bytes of a pass in full mode"""
-
-    def of(self, rows: float) -> float:
-        """bytes of a pass that reads so many fine rows"""
-        return self.static + rows * self.row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,17 +53,16 @@ class Image:
         """a region by name; raises `KeyError`"""
         return {r.name: r for r in self.regions[engine]}[name]
 
-    def head_bytes(self) -> HeadBytes:
-        """what the LM head reads"""
+    def head_bytes(self) -> Traffic:
+        """what the LM head reads from the memories of all engines; the program does not count"""
         table = "embedding" if self.model.head is None else "head"
         full, coarse = (
             sum(r.size for regions in self.regions for r in regions if r.name in names) for names in ((table,), COARSE)
         )
-        lanes = self.config.lanes
-        row = (1 + row_beats(self.model.lm_head, lanes)) * lanes
-        return HeadBytes(static=coarse, row=row, full=full) if self.head.coarse else HeadBytes(
-            static=full, row=0, full=full
-        )
+        if not self.head.coarse:
+            return Traffic(static=full, row=0, full=full)
+        head = self.model.lm_head
+        return Traffic(static=coarse, row=row_bytes(head.weight.shape[1], head.planes, self.config.lanes), full=full)
 
     def logits_area(self) -> list[tuple[int, int, int]]:
         """per engine (offset, bytes between tokens, vocabulary rows) of the stored logits; shards are in order"""

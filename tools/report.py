@@ -17,8 +17,8 @@ from rich.table import Table
 from ..hdl.config import Config
 from ..sim.verilator.memory import MemoryModel, MemoryStatistics
 from .head_mode import HeadMode
-from .image import HeadBytes
 from .library import Progress as Callback
+from .lmhead.traffic import Traffic
 from .runtime import Generation, HeadPass, Usage
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -128,7 +128,7 @@ def memory_line(memory: dict[str, Any]) -> str:
     )
 
 
-def head(mode: HeadMode, sizes: HeadBytes, passes: Sequence[HeadPass], agreement: float | None) -> dict[str, Any]:
+def head(mode: HeadMode, sizes: Traffic, passes: Sequence[HeadPass], agreement: float | None) -> dict[str, Any]:
     """What the LM head did in a run, for JSON. Each of `passes` gave one token.
 
     `bytes_per_token` counts all that the head reads, `fine_rows_*` rows of the vocabulary read one by one for a token.

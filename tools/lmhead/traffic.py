@@ -1,4 +1,7 @@
-"""Bytes that the LM head reads for a token, everything counted: as laid out in memory for one engine of `lanes`."""
+"""Bytes that the LM head reads for a token, everything counted: as laid out in memory for one engine of `lanes`.
+
+What is laid out for several engines is counted by `Image.head_bytes`.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ class Traffic:
     static: int
     """basis, codebooks and index stream, or all that stands in for them"""
     row: int
-    """an exact row: its beats and the beat of its record"""
+    """of `row_bytes`"""
     full: int
     """the full head"""
 
@@ -39,12 +42,17 @@ def beats(size: float, lanes: int = LANES) -> int:
 
 def full_bytes(vocab: int, hidden: int, planes: int = 1, lanes: int = LANES) -> int:
     """the full head: groups of `lanes` rows and their records"""
-    return beats(vocab, lanes) * (beats(hidden * planes, lanes) + RECORD)
+    return beats(vocab, lanes) * (beats(hidden, lanes) * planes + RECORD)
+
+
+def row_bytes(hidden: int, planes: int = 1, lanes: int = LANES) -> int:
+    """an exact row of the fine stage: its beats and the beat of its record"""
+    return lanes + beats(hidden, lanes) * planes
 
 
 def traffic(vocab: int, hidden: int, static: float, planes: int = 1, lanes: int = LANES) -> Traffic:
     """of a head that reads `static` bytes and then exact rows"""
-    return Traffic(static=round(static), row=lanes + beats(hidden * planes, lanes),
+    return Traffic(static=round(static), row=row_bytes(hidden, planes, lanes),
                    full=full_bytes(vocab, hidden, planes, lanes))
 
 
