@@ -200,6 +200,11 @@ class Config:
         """elements of the gathered activation memory: concatenated heads, then the feed-forward layer"""
         return self.limits.max_hidden + self.limits.max_ffn
 
+    @property
+    def norm_beats(self) -> int:
+        """beats of the records of the largest norm, gamma and beta of 16 bits an element"""
+        return -(-4 * self.limits.max_hidden // self.lanes)
+
     def memory_bits(self) -> dict[str, int]:
         """on-chip memory in bits of the whole machine, by use"""
         n, p, lanes = self.engines, self.pods, self.lanes
@@ -208,6 +213,7 @@ class Config:
             "beat FIFO": self.memory.fifo_beats * self.beat_bits,
             "residual": lim.max_hidden * p * num.residual_bits,
             "normed activations": lim.max_hidden * p * 16,
+            "norm records": self.norm_beats * self.beat_bits,
             "gathered activations": self.gather_depth * p * 16,
             "vector buffer": lim.vector_rows * lanes * p * 16,
             "activation tables": (1 << num.table_bits) * 32 * p,

@@ -70,9 +70,9 @@ class Counter(IntEnum):
     STALL_MEMORY = 4
     """cycles in which the array waited for a beat"""
     STALL_DEPENDENCY = 5
-    """cycles in WAIT and FENCE"""
+    """cycles in WAIT and FENCE, or in which a beat waited for the norm's output"""
     STALL_DRAIN = 6
-    """cycles in which a beat waited for accumulators, parameters, softmax or norm"""
+    """cycles in which a beat waited for accumulators, parameters, softmax or a place for the norm's records"""
     STALL_EXCHANGE = 7
     """cycles in which an element waited for the exchange"""
     FINE_ROWS = 8

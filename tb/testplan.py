@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 WITHIN = {
     "hdl/lpu.py": "tb/test_machine.py",
     "hdl/engine/engine.py": "tb/test_machine.py",
+    "hdl/engine/moments.py": "tb/hdl/engine/test_norm.py",
+    "hdl/engine/roots.py": "tb/hdl/engine/test_norm.py",
     "hdl/memory/bursts.py": "tb/hdl/memory/test_reader.py",
 }
 """units that are shown by the bench of what they are part of"""

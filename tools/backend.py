@@ -227,7 +227,7 @@ def _exchange_fields(config: Config) -> dict[str, list[tuple[int, int]]]:
     """bit ranges (first, after last) of `hdl.common.payloads.exchange_word`, without importing Amaranth"""
     pods, width = config.pods, config.numerics.residual_bits
     spans, at = {}, 0
-    for name, bits in (("memory", 3), ("index", 16), ("pods", pods), ("clipped", pods)):
+    for name, bits in (("memory", 3), ("epoch", 1), ("index", 16), ("pods", pods), ("clipped", pods)):
         spans[name] = [(at, at + bits)]
         at += bits
     return {**spans, "data": [(at + t * width, at + (t + 1) * width) for t in range(pods)]}

@@ -7,5 +7,6 @@
 | `tree`        | reductions with explicit width growth, one register a level if wanted   |
 | `pipeline`    | delay lines                                                             |
 | `credit_fifo` | FIFO that makes a free-running pipeline elastic                         |
+| `multiply`    | wide products in slices that fit a DSP                                  |
 | `interpolate` | table with linear interpolation                                         |
 """

@@ -123,6 +123,7 @@ def exchange_word(c: Config) -> data.StructLayout:
     """One element of all tokens on its way to every engine."""
     return data.StructLayout({
         "memory": Destination_shape,                 # where it goes: a Destination that is not the engine's own
+        "epoch": 1,                                  # parity of the WAITs before it: tells an exchange from the next
         "index": 16,
         "pods": c.pods,                              # which tokens to write
         "clipped": c.pods,                           # whose value was cut to its width

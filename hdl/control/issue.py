@@ -25,10 +25,12 @@ from .items import ItemWalker
 class Issue(wiring.Component):
     """Takes ops in program order and consumes one beat per cycle whenever the unit behind it can take one.
 
-    Ops overlap where nothing depends: the array goes on with the next op while earlier tiles drain. WAIT, FENCE, NORM,
-    TABLE,
-    ROPE and HALT are the only ops that wait for units to finish. Credits: at most `Pods.TILES` undrained tiles and
-    `Pods.ROW_FIFO` rows in flight. `stop` freezes everything until reset.
+    Ops overlap where nothing depends: the array goes on with the next op while earlier tiles drain, and follows the
+    outputs of a norm. WAIT, FENCE, TABLE, ROPE and HALT are the only ops that wait for units to finish. Credits: at
+    most `Pods.TILES` undrained tiles and `Pods.ROW_FIFO` rows in flight. `stop` freezes everything until reset.
+
+    A beat for an element of the last norm leaves when the cycle before it had `norm_ahead` beyond that element or
+    `norm_idle`, one for the vector buffer while `norm_idle`. `epoch` is the parity of the WAITs that have passed.
     """
 
     def __init__(self, config: Config) -> None:
@@ -64,15 +66,18 @@ class Issue(wiring.Component):
             "arrived": In(1),       # an exchange word came
             "units_idle": In(1),    # nothing on the way between the array and memories, exchange or cache
             "norm_idle": In(1),
+            "norm_ahead": In(16),   # elements that a beat of the next cycle finds in their memory
             "embed_idle": In(1),
             "writes_idle": In(1),   # all writes acknowledged
             # status
             "fence": Out(1),
             "halted": Out(1),
             "waiting": Out(1),
+            "epoch": Out(1),
             "op": Out(OP_BITS),
             "index": Out(32),
             "stall_memory": Out(1),
+            "stall_dependency": Out(1),
             "stall_drain": Out(1),
         })
 
@@ -122,11 +127,14 @@ class Issue(wiring.Component):
         want = Signal()     # the current state has a beat for the array
         last = Signal()
         is_row = Signal()
-        allowed = Signal()
+        allowed = Signal()  # there is room for its sum
+        near = Signal()     # the norm has written the element that the next beat may read
+        there = Signal()    # the operand is in its memory, or comes in time
         m.d.comb += [
             array.beat.eq(self.i_beat.payload),
             allowed.eq(~last | Mux(is_row, rows != Pods.ROW_FIFO, tiles != Pods.TILES)),
-            launch.eq(want & beat_valid & allowed),
+            there.eq(Mux(array.operand == Operand.NORMED, near, self.norm_idle | (array.operand != Operand.VECTOR))),
+            launch.eq(want & beat_valid & allowed & there),
             self.o_array.valid.eq(launch),
             array.last.eq(last),
             launch_tile.eq(launch & last & ~is_row),
@@ -137,7 +145,9 @@ class Issue(wiring.Component):
         m.d.comb += [
             self.i_beat.ready.eq(launch | consume),
             self.stall_memory.eq((want | starve) & ~self.i_beat.valid),
-            self.stall_drain.eq((want & self.i_beat.valid & ~allowed) | (starve & self.i_beat.valid & ~consume)),
+            self.stall_dependency.eq(self.waiting | (want & self.i_beat.valid & ~there)),
+            self.stall_drain.eq((want & self.i_beat.valid & there & ~allowed)
+                                | (starve & self.i_beat.valid & ~consume)),
         ]
 
         def pass_beat(unit: Any) -> Value:
@@ -152,6 +162,7 @@ class Issue(wiring.Component):
         part = Signal(16)      # beat within a row
         block = Signal(16)     # tile within the operand's block
         operand = Signal(16)   # first element of the tile's inputs
+        m.d.sync += near.eq(self.norm_idle | (operand + count + 1 < self.norm_ahead))
         job = Signal(row_job(c))
         m.d.comb += self.o_record.payload.job.eq(job)
         token = Signal(range(c.pods + 1))
@@ -190,7 +201,7 @@ class Issue(wiring.Component):
             with m.State("HALTED"):
                 m.d.comb += self.halted.eq(1)
                 with m.If(self.start):
-                    m.d.sync += arrivals.eq(0)
+                    m.d.sync += [arrivals.eq(0), self.epoch.eq(0)]
                     m.next = "NEXT"
             with m.State("NEXT"):
                 m.d.comb += self.i_op.ready.eq(go)
@@ -225,6 +236,7 @@ class Issue(wiring.Component):
                 m.d.comb += self.waiting.eq(1)
                 with m.If(go & self.units_idle & (arrivals >= used)):
                     m.d.comb += use_arrivals.eq(1)
+                    m.d.sync += self.epoch.eq(~self.epoch)
                     m.next = "NEXT"
             with m.State("FENCE"):
                 m.d.comb += self.waiting.eq(1)
@@ -293,10 +305,7 @@ class Issue(wiring.Component):
                 with m.If(pass_beat(self.o_norm_beat)):
                     m.d.sync += count.eq(count + 1)
                     with m.If(count + 1 == ((norm.length << 2) + (c.lanes - 1)) >> log_lanes):
-                        m.next = "NORM_DONE"
-            with m.State("NORM_DONE"):
-                with m.If(self.norm_idle):
-                    m.next = "NEXT"
+                        m.next = "NEXT"
 
             # -- GEMV ----------------------------------------------------------------------------------------
             with m.State("GEMV"):

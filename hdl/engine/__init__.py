@@ -15,6 +15,8 @@
 | `router`      | adds residuals; elements to exchange, vector buffer, cache                    |
 | `lane_buffer` | memory written by element and read by row                                     |
 | `cache`       | packs keys and values into beats of the KV cache                              |
+| `moments`     | sums of the residual and of its squares, while it arrives                     |
+| `roots`       | 1/sqrt of its variance                                                        |
 | `norm`        | LayerNorm and RMSNorm                                                         |
 | `head`        | LM head: ranks rows, chooses those to read exactly, reports the best          |
 | `tables`      | lookup tables of the coarse head, one memory a lane                           |

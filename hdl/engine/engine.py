@@ -106,7 +106,7 @@ class Engine(wiring.Component):
         sub.sfu = sfu = Sfu(c)
         sub.router = router = Router(c)
         sub.osu = osu = Osu(c)
-        sub.norm = norm = Norm(c)
+        sub.norm = norm = Norm(c, lead=operands.read_latency)
         sub.embed = embed = Embed(c)
         sub.tables = tables = LookupTables(c)
         sub.magnitude = magnitude = Magnitude(c)
@@ -185,7 +185,8 @@ class Engine(wiring.Component):
             issue.arrived.eq(self.i_exchange.valid),
             residual_read.addr.eq(Mux(norm.idle, router.residual_address, norm.read_address)),
             residual_read.en.eq(1),
-            norm.read_data.eq(residual_read.data), router.residual.eq(residual_read.data),
+            norm.start.eq(self.start), norm.tokens.eq(self.context.tokens), norm.i_word.valid.eq(self.i_exchange.valid),
+            norm.i_word.payload.eq(word), norm.read_data.eq(residual_read.data), router.residual.eq(residual_read.data),
         ]
         for p in range(c.pods):
             m.d.comb += [residual_write.data[p].eq(word.data[p]), gather_write.data[p].eq(word.data[p]),
@@ -279,7 +280,6 @@ class Engine(wiring.Component):
         to_vector = norm.o.payload.to_vector
         log_lanes = (c.lanes - 1).bit_length()
         m.d.comb += [
-            norm.o.ready.eq(1),
             normed_write.addr.eq(norm.o.payload.index), normed_write.en.eq(norm.o.valid),
             normed_write.data.eq(norm.o.payload.data),
         ]
@@ -331,8 +331,9 @@ class Engine(wiring.Component):
         # -- status ----------------------------------------------------------------------------------------------------
         m.d.comb += [
             issue.units_idle.eq(epilogue.idle & (on_the_way == 0) & sfu.idle & router.idle & osu.idle & cache.idle
-                                & head.idle & embed.idle & ~pods.o_row.valid & cache_ops_idle),
-            issue.norm_idle.eq(norm.idle), issue.embed_idle.eq(embed.idle), issue.writes_idle.eq(writer.idle),
+                                & head.idle & embed.idle & norm.idle & ~pods.o_row.valid & cache_ops_idle),
+            issue.norm_idle.eq(norm.idle), issue.norm_ahead.eq(norm.ahead), router.epoch.eq(issue.epoch),
+            issue.embed_idle.eq(embed.idle), issue.writes_idle.eq(writer.idle),
         ]
         status = self.status
         starved = issue.stall_memory | (~issue_ops.r_rdy & ~issue.halted & ~issue.waiting)
@@ -363,7 +364,7 @@ class Engine(wiring.Component):
             events[Counter.PROGRAM_BEATS].eq(reader.program_beat),
             events[Counter.WRITE_BEATS].eq(writer.beat),
             events[Counter.STALL_MEMORY].eq(issue.stall_memory),
-            events[Counter.STALL_DEPENDENCY].eq(issue.waiting),
+            events[Counter.STALL_DEPENDENCY].eq(issue.stall_dependency),
             events[Counter.STALL_DRAIN].eq(issue.stall_drain),
             events[Counter.STALL_EXCHANGE].eq(router.stalled),
             events[Counter.FINE_ROWS].eq(row_records.i.valid & row_records.i.ready),

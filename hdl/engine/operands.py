@@ -79,6 +79,11 @@ class OperandFetch(wiring.Component):
         """cycles from `i` to `o`"""
         return Osu.PROBABILITY_LATENCY
 
+    @property
+    def read_latency(self) -> int:
+        """cycles from `i` to `address`"""
+        return self.latency - 1
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
         c = self._c
@@ -87,7 +92,7 @@ class OperandFetch(wiring.Component):
             if stage == self.latency - self.LOOKUP_LATENCY:
                 m.d.comb += [self.lookup_row.eq(payload.address), self.lookup_beat.eq(payload.beat),
                              self.lookup_nibbles.eq(payload.nibbles)]
-            if stage == self.latency - 1:
+            if stage == self.read_latency:
                 m.d.comb += self.address.eq(payload.address)
             next_valid = Signal(name=f"valid_{stage}")
             next_payload = Signal(array_beat(c), name=f"beat_{stage}", reset_less=True)

@@ -8,7 +8,7 @@ _FILE = "hdl/engine/operands.py"
 _TEST = "tb/hdl/engine/test_operands.py::test_operands[one]"
 
 MUTATIONS = [
-    Mutation(file=_FILE, find="if stage == self.latency - 1:", replace="if stage == self.latency - 2:",
+    Mutation(file=_FILE, find="if stage == self.read_latency:", replace="if stage == self.read_latency - 1:",
              test=_TEST, what="memories are read a cycle too early"),
     Mutation(file=_FILE, find="Mux(payload.operand == Operand.GATHER, self.gather[p], self.normed[p])",
              replace="self.gather[p]", test=_TEST, what="normed activations come from the wrong memory"),

@@ -14,6 +14,8 @@ MUTATIONS = [
              test=_TEST, what="an element that waits is added to another element's residual"),
     Mutation(file=_FILE, find="self.i.valid & ~tag.drop", replace="self.i.valid",
              test=_TEST, what="padding reaches its destination"),
+    Mutation(file=_FILE, find="word.epoch.eq(self.epoch)", replace="word.epoch.eq(0)",
+             test=_TEST, what="all words are of one exchange"),
     Mutation(file=_FILE, find="word.clipped.eq(element_2.tag.clipped)", replace="word.clipped.eq(tag.clipped)",
              test=_TEST, what="an element says that a later one was cut"),
     Mutation(file=_FILE, find="matches(Destination.VECTOR, Destination.KEY, Destination.VALUE)",

@@ -34,7 +34,7 @@ class Fixture:
         """words that name their engine and number"""
         rng, c = self.bench.rng, self.c
         low = -1 << (c.numerics.residual_bits - 1)
-        return [{"memory": int(rng.choice(list(Destination))), "index": engine << 10 | n,
+        return [{"memory": int(rng.choice(list(Destination))), "epoch": int(rng.integers(2)), "index": engine << 10 | n,
                  "pods": int(rng.integers(1 << c.pods)), "clipped": int(rng.integers(1 << c.pods)),
                  "data": [int(x) for x in rng.integers(low, -low, c.pods)]} for n in range(count)]
 

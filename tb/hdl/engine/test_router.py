@@ -64,10 +64,13 @@ class Fixture:
         self.i = StreamDriver(self.bench, dut, "i", element(c))
         self.exchange = StreamMonitor(self.bench, dut, "o_exchange", exchange_word(c), pause=pause)
         self.vector = StreamMonitor(self.bench, dut, "o_vector", vector_write(c))
+        self.epoch = 0
         self.cache = StreamMonitor(self.bench, dut, "o_cache", cache_element(c), pause=pause)
 
     def elements(self, count: int, destinations: list[Destination]) -> list[dict[str, Any]]:
-        """random elements; expectations go to the monitors"""
+        """random elements of a new epoch, for the idle unit; expectations go to the monitors"""
+        self.epoch ^= 1
+        self.dut.epoch.value = self.epoch
         c, rng, items = self.c, self.rng, []
         exchange, vector, cache = [], [], []
         for _ in range(count):
@@ -89,7 +92,7 @@ class Fixture:
             elif to in (Destination.KEY, Destination.VALUE):
                 cache.append({"data": value.tolist()})
             else:
-                exchange.append({"memory": int(to), "index": index & 0xFFFF, "pods": tag["pods"],
+                exchange.append({"memory": int(to), "epoch": self.epoch, "index": index & 0xFFFF, "pods": tag["pods"],
                                  "clipped": tag["clipped"] & ((1 << c.pods) - 1), "data": value.tolist()})
         self.exchange.expect(exchange)
         self.vector.expect(vector)
