@@ -128,12 +128,12 @@ class Issue(wiring.Component):
         last = Signal()
         is_row = Signal()
         allowed = Signal()  # there is room for its sum
-        near = Signal()     # the norm has written the element that the next beat may read
-        there = Signal()    # the operand is in its memory, or comes in time
+        written = Signal()  # the norm's element that a GEMV is about to read is in its memory, or comes in time
+        there = Signal()    # the operand is
         m.d.comb += [
             array.beat.eq(self.i_beat.payload),
             allowed.eq(~last | Mux(is_row, rows != Pods.ROW_FIFO, tiles != Pods.TILES)),
-            there.eq(Mux(array.operand == Operand.NORMED, near, self.norm_idle | (array.operand != Operand.VECTOR))),
+            there.eq(Mux(array.operand == Operand.NORMED, written, self.norm_idle | (array.operand != Operand.VECTOR))),
             launch.eq(want & beat_valid & allowed & there),
             self.o_array.valid.eq(launch),
             array.last.eq(last),
@@ -159,10 +159,9 @@ class Issue(wiring.Component):
         tile = Signal(32)
         plane = Signal()
         column = Signal(16)    # key within the block, or row within the group
-        part = Signal(16)      # beat within a row
+        part = Signal(16)      # beat within a row, or within a tile's records
         block = Signal(16)     # tile within the operand's block
         operand = Signal(16)   # first element of the tile's inputs
-        m.d.sync += near.eq(self.norm_idle | (operand + count + 1 < self.norm_ahead))
         job = Signal(row_job(c))
         m.d.comb += self.o_record.payload.job.eq(job)
         token = Signal(range(c.pods + 1))
@@ -194,6 +193,13 @@ class Issue(wiring.Component):
 
         two_planes = Signal()  # of the stream being consumed
         last_plane = Signal()
+        here, beyond, moved = Signal(), Signal(), Signal()  # a cycle ago: this element, the next one; it moved on to it
+        m.d.sync += [
+            here.eq(self.norm_idle | (operand + count < self.norm_ahead)),
+            beyond.eq(self.norm_idle | (operand + count + 1 < self.norm_ahead)),
+            moved.eq(launch & last_plane),
+        ]
+        m.d.comb += written.eq(Mux(moved, beyond, here))
         m.d.comb += last_plane.eq(plane == two_planes)
         m.d.comb += [array.unsigned.eq(two_planes & ~plane), array.high.eq(plane)]
 
@@ -320,9 +326,9 @@ class Issue(wiring.Component):
             with m.State("GEMV_PARAMETERS"):
                 m.d.comb += self.o_parameters.payload.bias.eq(gemv.bias)
                 with m.If(pass_beat(self.o_parameters)):
-                    m.d.sync += count.eq(count + 1)
-                    with m.If(count == Mux(gemv.bias, 7, 3)):
-                        m.d.sync += count.eq(0)
+                    m.d.sync += part.eq(part + 1)
+                    with m.If(part == Mux(gemv.bias, 7, 3)):
+                        m.d.sync += part.eq(0)
                         m.next = "GEMV_DATA"
             with m.State("GEMV_DATA"):
                 m.d.comb += [

@@ -35,7 +35,7 @@ CONFIGS = {
     "wide": Config(lanes=64, pods=16).replace(numerics__table_bits=6, numerics__block=16),
 }
 UNITS = ("o_epilogue", "o_cache", "o_osu", "o_head", "o_norm")
-SETTLING = {Opcode.TABLE: "units_idle", Opcode.ROPE: "units_idle", Opcode.NORM: "norm_idle", Opcode.EMBED: "embed_idle"}
+SETTLING = {Opcode.TABLE: "units_idle", Opcode.ROPE: "units_idle", Opcode.EMBED: "embed_idle"}
 """what an op waits for after its last beat"""
 
 
@@ -157,14 +157,17 @@ def execute(c: Config, data: bytes, context: dict[str, Any]) -> Work:
 # -- the units around issue ---------------------------------------------------------------------------------------
 
 class Units:
-    """Takes what the array gets, returns credits and pulses, and checks what must hold in every cycle.
+    """Takes what the array gets, returns credits and pulses, writes the elements of norms, and checks what must hold in
+    every cycle.
 
     slow: mean number of cycles until a credit comes back, 0 for at once, infinite for never; idle: probability of a
     unit to be idle.
     """
 
-    def __init__(self, bench: Bench, dut: Any, o_array: StreamMonitor, o_key: StreamMonitor) -> None:
-        self.bench, self.dut, self.array, self.key = bench, dut, o_array, o_key
+    def __init__(
+        self, bench: Bench, dut: Any, o_array: StreamMonitor, o_key: StreamMonitor, o_norm: StreamMonitor
+    ) -> None:
+        self.bench, self.dut, self.array, self.key, self.norm = bench, dut, o_array, o_key, o_norm
         self.slow = 0.0
         self.idle = 1.0
         self.history: list[dict[str, int]] = []
@@ -185,7 +188,8 @@ class Units:
         self.blocks_open = 0  # … was given and not used
         self.to_arrive = self.arrived = 0
         self.fences = 0
-        self._seen = self._keys_seen = 0
+        self._seen = self._keys_seen = self._norms_seen = 0
+        self.length = self.ahead = 0  # of the norm at work, 0 for none
 
     def expect(self, works: list[Work], tokens: int) -> None:
         """what a program brings"""
@@ -201,22 +205,33 @@ class Units:
             "block_ready": int(self.blocks > 0 and rng.random() * (self.slow + 1) < 1),
             "arrived": int(self.to_arrive > 0 and rng.random() * (self.slow + 1) < 1),
         }
-        for name in ("units_idle", "norm_idle", "embed_idle", "writes_idle"):
+        for name in ("units_idle", "embed_idle", "writes_idle"):
             driven[name] = int(self.idle == 1.0 or rng.random() < self.idle)
+        if self.norm.values[self._norms_seen:]:
+            self._norms_seen, self.ahead = len(self.norm.values), 0
+            self.length = decode(self.norm.values[-1].to_bytes(OP_BYTES, "little"))["length"]
+        elif self.length and rng.random() * (self.slow + 1) < 1:
+            self.length *= int(self.ahead < self.length)
+            self.ahead = min(self.ahead + 1 + int(self.slow * rng.random()), self.length)
+        driven["norm_idle"], driven["norm_ahead"] = int(not self.length), self.ahead
         for name, value in driven.items():
             getattr(self.dut, name).value = value
         self.driven = driven
 
     def sample(self) -> None:
         dut, now, driven = self.dut, self.bench.cycle_number, self.driven
-        shown = {name: int(getattr(dut, name).value) for name in ("fence", "halted", "waiting")}
+        shown = {name: int(getattr(dut, name).value) for name in ("fence", "halted", "waiting", "epoch")}
         self.history.append({**driven, **shown, "arrived_before": self.arrived})
         if shown["fence"]:
             self.fences += 1
             self.bench.check((int(dut.op.value) & 0xFF, driven["units_idle"], driven["writes_idle"]),
                              (int(Opcode.FENCE), 1, 1), "fence with units idle and writes acknowledged")
         later = now + 1 + (self.bench.rng.exponential(self.slow) if np.isfinite(self.slow) else np.inf)
+        before = self.history[-2] if len(self.history) > 1 else driven
         for beat in self.array.values[self._seen:]:
+            if beat["operand"] == Operand.NORMED:
+                assert before["norm_idle"] or beat["address"] < before["norm_ahead"], f"unwritten element in cycle {now}"
+            assert driven["norm_idle"] or beat["operand"] != Operand.VECTOR, f"unwritten vector in cycle {now}"
             if beat["last"] and beat["operand"] in (Operand.VECTOR, Operand.LOOKUP):
                 self.rows.append(max(later, self.rows[-1] if self.rows else 0))
             elif beat["last"]:
@@ -274,7 +289,7 @@ class Fixture:
                   "o_norm_beat": c.beat_bits, "o_embed_beat": c.beat_bits,
                   "o_embed": component.o_embed.payload.shape(), **dict.fromkeys(UNITS, OP_BITS)}
         self.out = {name: StreamMonitor(bench, dut, name, shape) for name, shape in shapes.items()}
-        self.units = Units(bench, dut, self.out["o_array"], self.out["o_key"])
+        self.units = Units(bench, dut, self.out["o_array"], self.out["o_key"], self.out["o_norm"])
         dut.start.value = dut.stop.value = 0
 
     def pace(self, pause: float, slow: float, idle: float) -> None:
@@ -337,7 +352,7 @@ class Fixture:
         """beats within their op and behind the units' ops; waiting ops for as long as they must and no longer"""
         check, at = self.bench.check, self.units.at
         sent = {name: deque(monitor.cycles) for name, monitor in self.out.items()}
-        used = fences = 0
+        used = fences = waits = 0
         for work, taken, end, beats in self._spans(works):
             opcode = work.op["opcode"]
             handed = [sent[stream].popleft() for stream, _ in work.units]
@@ -355,6 +370,8 @@ class Fixture:
             if opcode == Opcode.WAIT:
                 used += work.op["count"] * (tokens if work.op["per_token"] else 1)
                 check(at(waited[-1])["arrived_before"] >= used, True, "words of a WAIT")
+                waits += 1
+                check([at(waited[-1] + late)["epoch"] for late in (0, 1)], [~waits & 1, waits & 1], "epoch")
             if opcode in (Opcode.FENCE, Opcode.HALT):
                 check(at(waited[-1])["writes_idle"], 1, f"{opcode.name} ends with writes acknowledged")
             fences += opcode == Opcode.FENCE
@@ -425,6 +442,27 @@ async def full_rate(dut: Any) -> None:
         await f.run(f.program(op), context)
         cycles = f.beat.cycles
         f.bench.check(cycles[-1] - cycles[0], len(cycles) - 1 + changes, f"cycles of {decode(op)}")
+
+
+@cocotb.test()
+async def follows_a_norm(dut: Any) -> None:
+    """one element a cycle is written: the GEMV behind it reads one a cycle, two cycles behind"""
+    f = Fixture(dut)
+    f.pace(0.0, 0.0, 1.0)
+    for fields in ({"planes": 1}, {"planes": 2, "bias": 1}, {"planes": 1, "constant": 1, "operand": 5}):
+        length = 60
+        works = await f.run(f.program(encode(Opcode.NORM, length=length),
+                                      encode(Opcode.GEMV, tiles=2, length=length - 5, **fields)),
+                            random_context(f.c, f.rng))
+        operand, planes = fields.get("operand", 0), fields["planes"]
+        first = f.out["o_array"].cycles[0]
+        written = next(k for k, past in enumerate(f.units.history) if past["norm_ahead"] > operand)
+        records = [cycle for cycle in f.out["o_parameters"].cycles if cycle < first]
+        start = max(written + f.units.first_cycle + 1, *[cycle + 1 for cycle in records[-1:]], 0)
+        norm = len(works[0].beats)
+        f.bench.check(first - max(start, f.beat.cycles[norm - 1] + 3), 0, "cycles until the first element is read")
+        cycles = f.out["o_array"].cycles[:planes * (length - 5)]
+        f.bench.check(np.diff(cycles), np.ones(len(cycles) - 1, int), "cycles between elements")
 
 
 @cocotb.test()
