@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MAGIC = 0x3155504C  # "LPU1"
-VERSION = 2
+VERSION = 3
 OP_BYTES = 64
 OP_WORDS = 16
 
@@ -73,7 +73,7 @@ class Source(enum.IntEnum):
     """operand memory of a GEMV"""
 
     NORMED = 0
-    """output of the last NORM"""
+    """output of the last NORM whose WAIT has passed"""
     GATHER = 1
     """gathered activation memory"""
 
@@ -221,7 +221,9 @@ FIELDS: dict[Opcode, dict[str, Field]] = {
     },
     Opcode.FENCE: {},
 }
-"""Fields of every op beside the opcode. WAIT also waits until this engine's own units are idle. FENCE waits for the
+"""Fields of every op beside the opcode. WAIT also waits until this engine's own units are idle, and starts the norm of
+the NORM before it; no exchange (what is sent between two WAITs) is without words, and a vector of the residual is sent
+whole in one. FENCE waits for the
 units and for all writes to be acknowledged, and holds back reads of what follows it in the program."""
 
 

@@ -257,7 +257,6 @@ class _Engine:
                 rows=min(groups.stop * lanes, len(table.weight)) - first if groups else 0,
                 shift=table.embed_shift,
             )
-            wait(name, model.hidden, per_token=1)
 
         def norm(name: str, n: Any, to_vector: int = 0) -> None:  # the head's if it is for the vector buffer
             emit(
@@ -290,16 +289,20 @@ class _Engine:
         if model.rope is not None:
             emit("rope", Opcode.ROPE, address=address["rope"], pairs=model.head_dim // 2)
         embed("embedding", model.embedding, part.vocabulary, 0)
+        residual = "embedding"  # what sends it last
         if model.position is not None:
-            embed("position", model.position, part.positions, 1)
+            wait(residual, model.hidden, per_token=1)
+            residual = "position"
+            embed(residual, model.position, part.positions, 1)
         turn = Function.NONE if model.rope is None else Function.ROPE
         table = None
         for i, layer in enumerate(model.layers):
             at = f"layer.{i}."
+            norm(at + "attention_norm", layer.attention_norm)
             if self.table_name(i) != table:
                 table = self.table_name(i)
                 emit(at + "table", Opcode.TABLE, address=address[table])
-            norm(at + "attention_norm", layer.attention_norm)
+            wait(residual, model.hidden, per_token=int(i == 0))
             tiles, cache_tiles = (len(h) * self.head_tiles for h in (part.heads, part.kv_heads))
             gemv(
                 at + "query",
@@ -345,11 +348,11 @@ class _Engine:
                 first=part.heads.start * model.head_dim,
             )
             wait(at + "attention", model.heads * model.head_dim)
-            residual = {"first": part.hidden_tiles.start * lanes, "limit": model.hidden, "source": Source.GATHER}
+            columns = {"first": part.hidden_tiles.start * lanes, "limit": model.hidden, "source": Source.GATHER}
             tiles, place = len(part.hidden_tiles), Destination.RESIDUAL
-            gemv(at + "projection", layer.projection, tiles, place, operand=0, **residual)
-            wait(at + "projection", model.hidden)
+            gemv(at + "projection", layer.projection, tiles, place, operand=0, **columns)
             norm(at + "ffn_norm", layer.ffn_norm)
+            wait(at + "projection", model.hidden)
             first = part.up_tiles.start * lanes // (2 if model.gated else 1)
             gemv(
                 at + "up",
@@ -362,9 +365,10 @@ class _Engine:
                 limit=high + model.ffn,
             )
             wait(at + "up", model.ffn)
-            gemv(at + "down", layer.down, tiles, place, operand=high, **residual)
-            wait(at + "down", model.hidden)
+            gemv(at + "down", layer.down, tiles, place, operand=high, **columns)
+            residual = at + "down"
         norm("final_norm", model.final_norm, to_vector=1)
+        wait(residual, model.hidden, per_token=int(not model.layers))
         rows = {
             "address": address["embedding" if model.head is None else "head"],
             "beats": row_beats(model.lm_head, lanes),

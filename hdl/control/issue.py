@@ -73,6 +73,7 @@ class Issue(wiring.Component):
             "fence": Out(1),
             "halted": Out(1),
             "waiting": Out(1),
+            "passed": Out(1),       # a WAIT
             "epoch": Out(1),
             "op": Out(OP_BITS),
             "index": Out(32),
@@ -118,8 +119,7 @@ class Issue(wiring.Component):
             blocks.eq(blocks + self.block_ready - use_block),
         ]
         arrivals, used = Signal(32), Signal(32)
-        use_arrivals = Signal()
-        m.d.sync += arrivals.eq(arrivals + self.arrived - Mux(use_arrivals, used, 0))
+        m.d.sync += arrivals.eq(arrivals + self.arrived - Mux(self.passed, used, 0))
 
         # one beat into the array
         array = self.o_array.payload
@@ -241,7 +241,7 @@ class Issue(wiring.Component):
             with m.State("WAITING"):
                 m.d.comb += self.waiting.eq(1)
                 with m.If(go & self.units_idle & (arrivals >= used)):
-                    m.d.comb += use_arrivals.eq(1)
+                    m.d.comb += self.passed.eq(1)
                     m.d.sync += self.epoch.eq(~self.epoch)
                     m.next = "NEXT"
             with m.State("FENCE"):

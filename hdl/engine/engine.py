@@ -185,8 +185,9 @@ class Engine(wiring.Component):
             issue.arrived.eq(self.i_exchange.valid),
             residual_read.addr.eq(Mux(norm.idle, router.residual_address, norm.read_address)),
             residual_read.en.eq(1),
-            norm.start.eq(self.start), norm.tokens.eq(self.context.tokens), norm.i_word.valid.eq(self.i_exchange.valid),
-            norm.i_word.payload.eq(word), norm.read_data.eq(residual_read.data), router.residual.eq(residual_read.data),
+            norm.start.eq(self.start), norm.begin.eq(issue.passed), norm.tokens.eq(self.context.tokens),
+            norm.i_word.valid.eq(self.i_exchange.valid), norm.i_word.payload.eq(word),
+            norm.read_data.eq(residual_read.data), router.residual.eq(residual_read.data),
         ]
         for p in range(c.pods):
             m.d.comb += [residual_write.data[p].eq(word.data[p]), gather_write.data[p].eq(word.data[p]),

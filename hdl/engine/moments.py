@@ -80,15 +80,15 @@ def moments(c: Config) -> data.StructLayout:
 class Moments(wiring.Component):
     """Adds up the words for the residual as the exchange brings them, each to the tokens that it is for.
 
-    `o`, per token: the sums over the words of the last exchange that had any for the residual, complete while
-    `settled` (no word is inside; `latency` cycles after the last one). Words of another `epoch` than the words before
+    `o`, per token: the sums over the words of the last exchange that had any for the residual, complete `latency`
+    cycles after the last one. Words of another `epoch` than the words before
     them begin an exchange, and the first one for the residual in it restarts the sums of all tokens. `start` marks the
     begin of a pass, before its first word. The partner owes: between two WAITs each element of the residual comes at
     most once for a token, and no exchange is without words.
     """
 
     latency = 3
-    """cycles from a word to `settled`"""
+    """cycles from a word to `o`"""
 
     def __init__(self, config: Config) -> None:
         self._c = c = config
@@ -96,7 +96,6 @@ class Moments(wiring.Component):
             "start": In(1),
             "i": In(stream.Signature(exchange_word(c), always_ready=True)),
             "o": Out(data.ArrayLayout(moments(c), c.pods)),
-            "settled": Out(1),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -110,12 +109,11 @@ class Moments(wiring.Component):
         with m.If(self.start):
             m.d.sync += fresh.eq(1)
 
-        stage = data.StructLayout({"valid": 1, "restart": 1, "pods": c.pods})
+        stage = data.StructLayout({"restart": 1, "pods": c.pods})
         taken = Signal(stage)
-        m.d.comb += [taken.valid.eq(mine), taken.restart.eq(mine & begins), taken.pods.eq(Mux(mine, word.pods, 0))]
+        m.d.comb += [taken.restart.eq(mine & begins), taken.pods.eq(Mux(mine, word.pods, 0))]
         there = delay(m, taken, 1, name="there")
         squared = delay(m, there, 1, name="squared")
-        m.d.comb += self.settled.eq(~there.valid & ~squared.valid)
         for pod in range(c.pods):
             sums = self.o[pod]
             x = Signal(signed(w.residual), name=f"x_{pod}", reset_less=True)

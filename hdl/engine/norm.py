@@ -35,26 +35,28 @@ def norm_element(c: Config) -> data.StructLayout:
 
 class _State(enum.IntEnum):
     IDLE = 0
-    ROOTS = 1
-    OUTPUT = 2
-    DRAIN = 3
+    ARMED = 1
+    ROOTS = 2
+    OUTPUT = 3
+    DRAIN = 4
 
 
 class Norm(wiring.Component):
     """Normalise the residual of P tokens in step.
 
-    The exact sums are taken from the exchange's words (`i_word`, `start`: as `Moments`), so that an op begins with
-    1/sqrt for each of the pass's `tokens`; it is taken once all words are added up, and comes behind the residual's
-    last one. Then it sweeps over the residual for the outputs, one element a cycle (`interval`) while records are
-    there. The first output comes `latency(tokens)` cycles after the op, always accepted; the next op is taken when all
-    outputs are out. The outputs of the other tokens are beta.
+    An op arms the unit, and `begin` starts it when the residual is complete, in the cycle after its last word or later.
+    The exact sums have been taken from the exchange's words by then (`i_word`, `start`: as `Moments`). 1/sqrt for each
+    of the pass's `tokens` follows, then a sweep over the residual for the outputs, one element a cycle (`interval`)
+    while records are there. The first output comes `latency(tokens)` cycles after `begin`, always accepted; the next
+    op is taken when all outputs are out. The outputs of the other tokens are beta.
 
-    The records come as `ceil(4·length / lanes)` beats, all of which are consumed; they may be offered before the op, and
-    the beats of one norm of any length are taken without waiting for it.
+    The records come as `ceil(4·length / lanes)` beats, all of which are consumed; those of one norm of any length are
+    taken without waiting for anything.
 
-    `read_data` is the residual of `read_address` in the cycle before. The partner keeps the residual still while the
-    unit is not `idle`, and owes 1 ≤ length ≤ limits.max_hidden, a shift of at most 62 and 1 ≤ tokens. Elements below
-    `ahead` leave within `lead` cycles, unless the unit is `idle`. Reset forgets the op and its records.
+    `idle`: no op is at work, though one may be armed. Elements below `ahead` leave within `lead` cycles, unless the
+    unit is `idle`. `read_data` is the residual of `read_address` in the cycle before. The partner keeps the residual
+    still while the unit is not `idle`, and owes 1 ≤ length ≤ limits.max_hidden, a shift of at most 62 and 1 ≤ tokens.
+    Reset forgets the op and its records.
 
     lead: at most 19
     """
@@ -66,8 +68,10 @@ class Norm(wiring.Component):
     def __init__(self, config: Config, *, lead: int) -> None:
         self._config, self._lead = config, lead
         self._w = Widths.of(config)
+        self._roots = Roots(config)
         super().__init__({
             "start": In(1),
+            "begin": In(1),
             "tokens": In(range(config.pods + 1)),
             "i_word": In(stream.Signature(exchange_word(config), always_ready=True)),
             "i_op": In(stream.Signature(norm_op())),
@@ -80,14 +84,14 @@ class Norm(wiring.Component):
         })
 
     def latency(self, tokens: int) -> int:
-        """cycles from an op to its first output, if its first beat is there by then"""
-        return 1 + Roots(self._config).latency(tokens) + 1 + self._OUT_STAGES
+        """cycles from `begin` to the first output, if the first beat is there by then"""
+        return 1 + self._roots.latency(tokens) + 1 + self._OUT_STAGES
 
     def elaborate(self, platform: object) -> Module:
         c = self._config
         m = Module()
         m.submodules.moments = moments = Moments(c)
-        m.submodules.roots = roots = Roots(c)
+        m.submodules.roots = roots = self._roots
         wiring.connect(m, wiring.flipped(self.i_word), moments.i)
 
         state = Signal(_State)
@@ -99,19 +103,22 @@ class Norm(wiring.Component):
         m.d.comb += [
             moments.start.eq(self.start),
             self.read_address.eq(address),
-            self.idle.eq(state == _State.IDLE),
-            self.i_op.ready.eq(self.idle & moments.settled),
+            self.idle.eq((state == _State.IDLE) | (state == _State.ARMED)),
+            self.i_op.ready.eq(state == _State.IDLE),
             roots.tokens.eq(self.tokens), roots.moments.eq(moments.o),
             roots.length.eq(op.length), roots.centred.eq(op.centred), roots.eps.eq(op.eps),
             issue.eq((state == _State.OUTPUT) & record.valid),
         ]
-        m.d.sync += roots.start.eq(taken)
+        begin = (state == _State.ARMED) & self.begin
+        m.d.sync += roots.start.eq(begin)  # which reads the sums a cycle later: they are complete
         self._outputs(m, issue, op, moments.o, roots.o, record)
 
         with m.If(delay(m, issue, self._OUT_STAGES - self._lead - 1, name="soon")):
             m.d.sync += self.ahead.eq(self.ahead + 1)
         with m.If(taken):
-            m.d.sync += [op.eq(self.i_op.payload), address.eq(0), self.ahead.eq(0), state.eq(_State.ROOTS)]
+            m.d.sync += [op.eq(self.i_op.payload), address.eq(0), self.ahead.eq(0), state.eq(_State.ARMED)]
+        with m.If(begin):
+            m.d.sync += state.eq(_State.ROOTS)
         with m.If((state == _State.ROOTS) & roots.done):
             m.d.sync += state.eq(_State.OUTPUT)
         with m.If(issue):

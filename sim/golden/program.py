@@ -179,6 +179,8 @@ class Machine:
                 engine.unbounded |= cut
                 if memory == Destination.COORDINATE:
                     np.add.at(engine.squares, token, value**2)
+        for engine in self.engines:
+            engine.settle(int(np.count_nonzero(places[:, 0] == Destination.RESIDUAL)) // count)
 
     @staticmethod
     def _merge(lists: Sequence[list[Ranked]], ops: Sequence[dict[str, Any]], count: int) -> list[Ranked]:
@@ -259,6 +261,7 @@ class _Engine:
         self._cos, self._sin = garbage(c.padded_head_dim // 2), garbage(c.padded_head_dim // 2)
         lookups = c.limits.max_index_beats * c.lanes
         self.byte_tables, self.nibble_tables = garbage(lookups * 256), garbage(lookups * 2 * 16)
+        self._armed: dict[str, Any] | None = None  # NORM whose WAIT has not come
         self.squares = np.zeros(tokens, np.int64)
         self.unbounded = np.zeros(tokens, bool)
         self._bounds, self._rows = np.zeros((tokens, 0), np.int64), 0
@@ -306,7 +309,9 @@ class _Engine:
             case Opcode.EMBED:
                 return self._embed(op, now)
             case Opcode.NORM:
-                self._norm(op)
+                if self._armed is not None:
+                    raise ProgramError("a NORM comes before the WAIT of the last one")
+                self._armed = op
             case Opcode.GEMV:
                 return self._gemv(op, now) if op["tiles"] else []
             case Opcode.ATTENTION:
@@ -330,8 +335,14 @@ class _Engine:
                 sent.append(_unclipped(Destination.RESIDUAL, np.arange(length), np.array([t]), values))
         return sent
 
-    def _norm(self, op: dict[str, Any]) -> None:
+    def settle(self, words: int) -> None:
+        """A WAIT has passed, and with it the norm before it begins; `words` elements of each token's residual came."""
+        op, self._armed = self._armed, None
+        if op is None:
+            return
         n = op["length"]
+        if words != n:
+            raise ProgramError(f"NORM of {n} elements, {words} have come since the last WAIT")
         pairs = self._bytes(op["address"], 4 * n).view("<i2").reshape(-1, 2)
         out = norm(
             self.residual[:, :n],

@@ -155,7 +155,8 @@ def test_first_difference_is_named() -> None:
     assert "never came" in str(first_difference(exchanges, words[: start + 3], image.op_names, 2))
 
 
-@pytest.mark.parametrize("name", ["embedding.wait", "layer.0.up", "layer.0.attention", "layer.1.key", "head"])
+@pytest.mark.parametrize(
+    "name", ["embedding.wait", "layer.0.up", "layer.0.attention", "layer.0.ffn_norm", "layer.1.key", "head"])
 def test_broken_op_is_found(name: str) -> None:
     """any op of the program matters: without it, words or bits go wrong"""
     model = random_model(

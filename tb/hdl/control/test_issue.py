@@ -207,7 +207,7 @@ class Units:
         }
         for name in ("units_idle", "embed_idle", "writes_idle"):
             driven[name] = int(self.idle == 1.0 or rng.random() < self.idle)
-        if self.norm.values[self._norms_seen:]:
+        if self.norm.values[self._norms_seen:] and self.history[-1]["passed"]:
             self._norms_seen, self.ahead = len(self.norm.values), 0
             self.length = decode(self.norm.values[-1].to_bytes(OP_BYTES, "little"))["length"]
         elif self.length and rng.random() * (self.slow + 1) < 1:
@@ -220,7 +220,7 @@ class Units:
 
     def sample(self) -> None:
         dut, now, driven = self.dut, self.bench.cycle_number, self.driven
-        shown = {name: int(getattr(dut, name).value) for name in ("fence", "halted", "waiting", "epoch")}
+        shown = {name: int(getattr(dut, name).value) for name in ("fence", "halted", "waiting", "passed", "epoch")}
         self.history.append({**driven, **shown, "arrived_before": self.arrived})
         if shown["fence"]:
             self.fences += 1
@@ -230,7 +230,8 @@ class Units:
         before = self.history[-2] if len(self.history) > 1 else driven
         for beat in self.array.values[self._seen:]:
             if beat["operand"] == Operand.NORMED:
-                assert before["norm_idle"] or beat["address"] < before["norm_ahead"], f"unwritten element in cycle {now}"
+                written = before["norm_idle"] or beat["address"] < before["norm_ahead"]
+                assert written, f"element {beat['address']} is read in cycle {now}, too early"
             assert driven["norm_idle"] or beat["operand"] != Operand.VECTOR, f"unwritten vector in cycle {now}"
             if beat["last"] and beat["operand"] in (Operand.VECTOR, Operand.LOOKUP):
                 self.rows.append(max(later, self.rows[-1] if self.rows else 0))
@@ -370,12 +371,14 @@ class Fixture:
             if opcode == Opcode.WAIT:
                 used += work.op["count"] * (tokens if work.op["per_token"] else 1)
                 check(at(waited[-1])["arrived_before"] >= used, True, "words of a WAIT")
+                check(at(waited[-1])["passed"], 1, "pulse of a WAIT that passes")
                 waits += 1
                 check([at(waited[-1] + late)["epoch"] for late in (0, 1)], [~waits & 1, waits & 1], "epoch")
             if opcode in (Opcode.FENCE, Opcode.HALT):
                 check(at(waited[-1])["writes_idle"], 1, f"{opcode.name} ends with writes acknowledged")
             fences += opcode == Opcode.FENCE
         check(self.units.fences, fences, "fence pulses")
+        check(sum(past["passed"] for past in self.units.history), waits, "WAITs that passed")
 
     def program(self, *ops: bytes) -> bytes:
         """a program of these ops"""
@@ -451,7 +454,7 @@ async def follows_a_norm(dut: Any) -> None:
     f.pace(0.0, 0.0, 1.0)
     for fields in ({"planes": 1}, {"planes": 2, "bias": 1}, {"planes": 1, "constant": 1, "operand": 5}):
         length = 60
-        works = await f.run(f.program(encode(Opcode.NORM, length=length),
+        works = await f.run(f.program(encode(Opcode.NORM, length=length), encode(Opcode.WAIT, count=1),
                                       encode(Opcode.GEMV, tiles=2, length=length - 5, **fields)),
                             random_context(f.c, f.rng))
         operand, planes = fields.get("operand", 0), fields["planes"]
