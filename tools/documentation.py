@@ -25,7 +25,8 @@ _OPS: dict[isa.Opcode, str] = {
     isa.Opcode.EMBED: "Each token's row of a table, into the residual of every engine.",
     isa.Opcode.NORM: "LayerNorm or RMSNorm of the residual as the next WAIT leaves it, each engine for itself. It "
                      "takes its records at once and works from that WAIT on, beside the ops behind it. They may read "
-                     "its output; until the WAIT or FENCE after it they must not write RESIDUAL, nor VECTOR if it does.",
+                     "its output. Until the WAIT or FENCE after that one they must not write RESIDUAL, nor VECTOR if "
+                     "the norm does.",
     isa.Opcode.GEMV: "A matrix times an activation vector, requantised, through an element function, to a destination.",
     isa.Opcode.ATTENTION: "Scores, online softmax and values of this engine's query heads; outputs are exchanged.",
     isa.Opcode.HEAD: "Logits of this engine's vocabulary rows, the best of them as results. Skipped when the pass does "
