@@ -104,8 +104,12 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """The AXI4 port of an engine."""
+    """The AXI4 port of an engine, and the memories behind the ports."""
 
+    channels: int = 0
+    """separate memories, which the engines share evenly and in order; 0: one for each engine"""
+    page: int = 4096
+    """bytes that lie together where n engines share a memory: page p of the e-th's image is page p·n + e of it"""
     address_bits: int = 40
     """width of the AXI addresses"""
     fifo_beats: int = 512
@@ -118,6 +122,9 @@ class Memory:
     """writes in flight"""
 
     def __post_init__(self) -> None:
+        _in_range("memory.channels", self.channels, 0, 64, "there are at most as many memories as engines")
+        _in_range("memory.page", self.page, 256, 1 << 30, "bursts end with a page")
+        _power_of_two("memory.page", self.page, "addresses are split into page and place by wiring")
         _in_range("memory.address_bits", self.address_bits, 32, 64, "image offsets have 32 bits, AXI at most 64")
         _in_range("memory.fifo_beats", self.fifo_beats, 16, 65536, "the FIFO holds at least one burst")
         _power_of_two("memory.fifo_beats", self.fifo_beats, "FIFO pointers wrap")
@@ -163,6 +170,9 @@ class Config:
             f"numerics.table_bits = {self.numerics.table_bits} makes a table of {4 << self.numerics.table_bits} bytes, "
             f"less than a beat of lanes = {self.lanes}: raise numerics.table_bits",
         )
+        _require(self.engines % self.channels == 0,
+                 f"memory.channels = {self.channels} does not divide engines = {self.engines}: each memory has equally "
+                 "many engines; 0 gives each engine one of its own")
         blocks = -(-self.limits.max_context // self.numerics.block)
         bits = 16 + 7 + (self.numerics.block - 1).bit_length() - self.numerics.value_shift
         _require(blocks << bits <= 1 << 31,
@@ -179,6 +189,21 @@ class Config:
     def beat_bits(self) -> int:
         """width of a memory beat in bits"""
         return 8 * self.lanes
+
+    @property
+    def channels(self) -> int:
+        """memories; engine e is the (e mod `sharers`)-th of memory e // `sharers`"""
+        return self.memory.channels or self.engines
+
+    @property
+    def sharers(self) -> int:
+        """engines of a memory"""
+        return self.engines // self.channels
+
+    @property
+    def window_alignment(self) -> int:
+        """bytes of which the base of a DMA window is a multiple: a beat, or a page where engines share the memory"""
+        return self.memory.page if self.sharers > 1 else self.lanes
 
     @property
     def multipliers(self) -> int:
@@ -267,10 +292,15 @@ class Config:
 
     @property
     def fingerprint(self) -> int:
-        """32 bits that say for which machine an image was compiled; name, part, clock and FIFO depths do not count"""
+        """32 bits that say for which machine an image was compiled.
+
+        Name, part and clock do not count, and of the memory only how engines share it.
+        """
         data = self.to_dict()
         for key in ("name", "part", "clock_mhz", "memory"):
             del data[key]
+        if self.sharers > 1:
+            data["interleaved"] = [self.sharers, self.memory.page]
         return int.from_bytes(hashlib.sha256(json.dumps(data, sort_keys=True).encode()).digest()[:4], "little")
 
 
@@ -308,7 +338,8 @@ PRESETS: dict[str, Config] = {
                             max_candidates=8, max_index_beats=1, max_shard=512),
                memory=Memory(fifo_beats=32, max_burst=16, max_outstanding=4)),
         Config(name="kv260", engines=4, lanes=16, pods=4, part="xck26-sfvc784-2LV-c", clock_mhz=300.0,
-               limits=Limits(max_index_beats=6, max_shard=12800)),
+               limits=Limits(max_index_beats=6, max_shard=12800),
+               memory=Memory(channels=1, fifo_beats=1024)),  # rides out eight refreshes: docs/memory.md
         Config(name="u200", engines=4, lanes=64, pods=4, part="xcu200-fsgd2104-2-e", clock_mhz=300.0,
                limits=Limits(max_hidden=2048, max_ffn=8192, max_context=2048, max_index_beats=4)),
         Config(name="u250", engines=4, lanes=64, pods=4, part="xcu250-figd2104-2L-e", clock_mhz=300.0,

@@ -1,7 +1,7 @@
 """The program encoding: macro-ops of 64 bytes, defined once for compiler, RTL and documentation.
 
 An op is sixteen little-endian 32-bit words. Every field lies in one word. Addresses are byte offsets into the engine's
-channel image (the hardware adds the channel's DMA window base). A program starts with a `HEADER` and ends with `HALT`.
+image, whose place in the DMA window the hardware finds. A program starts with a `HEADER` and ends with `HALT`.
 No Amaranth import: `hdl.common.payloads` derives the RTL layout from `FIELDS`.
 """
 

@@ -66,7 +66,8 @@ class Lpu(wiring.Component):
             engine = instantiate(m, engine_signature(c), ENGINE_MODULE, f"engine{e:02d}", engine_reset)
             connect_flat(m, self, f"m_axi{e:02d}", engine.axi)
             m.d.comb += [
-                engine.context.eq(context), engine.start.eq(start), engine.stop.eq(stop), engine.window.eq(window[e]),
+                engine.context.eq(context), engine.start.eq(start), engine.stop.eq(stop),
+                engine.place.window.eq(window[e // c.sharers]),
                 engine.counter_index.eq(registers.counter_index),
                 supervisor.engines[e].eq(engine.status),
                 exchange.i[e].valid.eq(engine.o_exchange.valid), exchange.i[e].payload.eq(engine.o_exchange.payload),
@@ -76,6 +77,8 @@ class Lpu(wiring.Component):
                 engine.o_list.ready.eq(lists.i[e].ready),
                 engine.i_list.valid.eq(lists.o.valid), engine.i_list.payload.eq(lists.o.payload),
             ]
+            if c.sharers > 1:
+                m.d.comb += engine.place.turn.eq(e % c.sharers)
             counter_values.append(engine.counter_value)
         m.d.sync += registers.counter_value.eq(Array(counter_values)[registers.counter_engine])
         m.d.comb += [

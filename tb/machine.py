@@ -8,10 +8,12 @@ import numpy as np
 from lpu.hdl.config import Config
 from lpu.hdl.registers import Counter
 from lpu.sim.golden.program import Exchange, Machine, first_difference
+from lpu.sim.verilator.memory import MemoryModel
 from lpu.tools.backend import Device, NativeSimulation
 from lpu.tools.compiler import compile_model
 from lpu.tools.head_mode import HeadMode
 from lpu.tools.image import Image
+from lpu.tools.layout import separate
 from lpu.tools.quantised import QuantisedModel
 
 
@@ -23,27 +25,36 @@ class Comparison:
         model: QuantisedModel,
         config: Config,
         *,
-        latency: int | tuple[int, int] = 20,
+        latency: int | tuple[int, int] | None = 20,
         stall: float = 0.0,
         seed: int = 0,
+        memory: MemoryModel | None = None,
         head: HeadMode | None = None,
     ) -> None:
         """head: how the program gets logits, in full mode if None"""
         self.model, self.config = model, config
         self.image = compile_model(model, config, head=head or HeadMode())
-        self.backend = NativeSimulation(config, [len(c) for c in self.image.channels], latency=latency, stall=stall,
-                                        seed=seed, debug=True, quiet=True)
+        self.backend = NativeSimulation(config, [len(c) for c in self.image.channels], memory=memory, latency=latency,
+                                        stall=stall, seed=seed, debug=True, quiet=True)
         self.device = Device(self.backend, config, watchdog=100_000)
         self.load(self.image)
         self.checks = 0
         self.scanned = 0
         """rows that FINE read beyond the candidates"""
 
+    def check_stored(self) -> None:
+        """what was loaded is still there, for each engine"""
+        memories = [self.backend.read_memory(c, 0, len(m)) for c, m in enumerate(self.image.channels)]
+        for engine, found in enumerate(separate(self.config, memories)):
+            stored = self.image.stored[engine]
+            assert found[:stored] == self.image.engines[engine][:stored], f"the image of engine {engine} was changed"
+            self.checks += 1
+
     def load(self, image: Image) -> None:
         """another image, not larger than the first one"""
         self.image = image
         self.device.load_image(image.channels, program=image.program)
-        self.machine = Machine(self.config, image.channels, image.program, image.stored)
+        self.machine = Machine(self.config, image.engines, image.program, image.stored)
 
     def run(self, tokens: Sequence[int], base: int, *, head: bool = True, masks: Sequence[int] | None = None,
             positions: Sequence[int] | None = None) -> None:

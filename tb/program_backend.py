@@ -12,6 +12,7 @@ from lpu.hdl.registers import REGISTERS, Counter
 from lpu.sim.golden.program import Machine
 from lpu.sim.verilator.memory import MemoryModel, MemoryStatistics
 from lpu.tools.backend import Control, Flags, Status
+from lpu.tools.layout import interleave, separate
 from numpy.typing import NDArray
 
 
@@ -89,7 +90,7 @@ class ProgramBackend:
     def _pass(self) -> None:
         count, flags = self._get("TOKENS"), self._get("FLAGS")
         if self._machine is None:
-            self._machine = Machine(self.config, [m.tobytes() for m in self.channel], self._get("PROGRAM"))
+            self._machine = Machine(self.config, self._images(), self._get("PROGRAM"))
         masks = np.array([[self._get("MASK", t) >> j & 1 for j in range(count)] for t in range(count)], bool)
         logits = self._machine.run(
             [self._get("TOKEN", t) for t in range(count)],
@@ -117,13 +118,19 @@ class ProgramBackend:
                 self._set("RESULT_LOGIT", entries[slot][1] & 0xFFFFFFFF, t)
 
     def _store(self, logits: NDArray[np.int64]) -> None:
-        for memory in self.channel:
-            ops = (decode(memory[i : i + 64].tobytes()) for i in range(self._get("PROGRAM"), len(memory), 64))
+        images = [bytearray(image) for image in self._images()]
+        for image in images:
+            ops = (decode(bytes(image[i : i + 64])) for i in range(self._get("PROGRAM"), len(image), 64))
             head = next(op for op in ops if op["opcode"] == Opcode.HEAD)
             rows = logits[:, head["first"] : head["first"] + head["groups"] * self.config.lanes].astype("<i4")
             for t, row in enumerate(rows):
                 start = head["logits"] + t * head["logits_stride"]
-                memory[start : start + 4 * len(row)] = row.view(np.uint8)
+                image[start : start + 4 * len(row)] = row.tobytes()
+        for memory, content in zip(self.channel, interleave(self.config, [bytes(i) for i in images]), strict=True):
+            memory[:] = np.frombuffer(content, np.uint8)
+
+    def _images(self) -> list[bytes]:
+        return separate(self.config, [m.tobytes() for m in self.channel])
 
     def _get(self, name: str, index: int = 0) -> int:
         return self.registers.get(REGISTERS[name].address + 4 * index, 0)

@@ -35,6 +35,10 @@ def test_toml(tmp_path: Path) -> None:
     ({"clock_mhz": "fast"}, ["clock_mhz", "fast"]),
     ({"lanez": 8}, ["lanez", "did you mean lanes?"]),
     ({"memory__fifo": 8}, ["memory.fifo", "did you mean memory.fifo_beats?"]),
+    ({"engines": 4, "memory__channels": 3}, ["memory.channels = 3", "engines = 4"]),
+    ({"memory__channels": -1}, ["memory.channels = -1"]),
+    ({"memory__page": 128}, ["memory.page = 128", "256"]),
+    ({"memory__page": 3000}, ["memory.page = 3000", "power of two"]),
     ({"memory__fifo_beats": 32}, ["memory.max_burst = 64", "raise memory.fifo_beats"]),
     ({"limits__vector_rows": 2}, ["limits.vector_rows = 2", "raise limits.vector_rows to 128"]),
     ({"limits__max_context": 65536}, ["limits.max_context = 65536", "raise numerics.value_shift"]),
@@ -64,6 +68,14 @@ def test_bad_files(name: str, text: str, words: list[str], tmp_path: Path) -> No
     assert all(word in str(caught.value) for word in words)
 
 
+def test_sharing_of_memories() -> None:
+    machine = Config(engines=6, lanes=16)
+    for channels, found in ((0, (6, 1, 16)), (6, (6, 1, 16)), (3, (3, 2, 4096)), (1, (1, 6, 4096))):
+        c = machine.replace(memory__channels=channels)
+        assert (c.channels, c.sharers, c.window_alignment) == found
+    assert [preset(n).channels for n in ("kv260", "u200", "u250", "u55c", "v80")] == [1, 4, 4, 16, 32]
+
+
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
         Config.load(tmp_path / "none.json")
@@ -80,5 +92,10 @@ def test_fingerprint_tells_machines_apart() -> None:
     same = [base.replace(name="x"), base.replace(clock_mhz=1.0), base.replace(memory__fifo_beats=1024)]
     other = [base.replace(engines=2), base.replace(lanes=16), base.replace(pods=2), base.replace(numerics__exp_bits=7),
              base.replace(limits__max_ffn=2048)]
+    same += [base.replace(memory__channels=1), base.replace(memory__page=1024)]  # an engine alone has no pages
     assert {c.fingerprint for c in same} == {base.fingerprint}
+    four = base.replace(engines=4)
+    assert four.fingerprint == four.replace(memory__channels=4).fingerprint
+    shared = [four.replace(memory__channels=n, memory__page=p) for n in (1, 2) for p in (1024, 4096)]
+    assert len({c.fingerprint for c in [four, *shared]}) == 5
     assert len({c.fingerprint for c in [base, *other]}) == 6

@@ -11,17 +11,21 @@ import pytest
 from lpu.hdl.config import Config, preset
 from lpu.hdl.isa import OP_BYTES, Fault, Opcode, encode
 from lpu.hdl.registers import REGISTERS
+from lpu.sim.verilator.memory import memory_model
 from lpu.tb.machine import Comparison
 from lpu.tb.random_model import random_model, with_coarse_head
 from lpu.tools.backend import Control, DeviceFault
 from lpu.tools.compiler import compile_model
 from lpu.tools.head_mode import HeadMode
 from lpu.tools.image import COARSE
+from lpu.tools.layout import memory_offset
 
 pytestmark = pytest.mark.slow
 
 SHAPES = {(1, 8, 1), (2, 8, 2), (4, 8, 4), (1, 16, 4), (2, 16, 1), (3, 16, 2)}
 """engines, lanes, pods; each pair of values of two of them somewhere, and a number of engines that divides nothing"""
+SHARED = {(2, 16, 1): (1, 256), (3, 16, 2): (1, 4096), (4, 8, 4): (2, 1024)}
+"""of these, the machines whose engines share memories: how many memories, and the bytes of a page"""
 FEW = {(1, 8, 1), (4, 8, 4), (3, 16, 2)}
 """of these, what `make test` shows the coarse head on"""
 BUILT = FEW | {(2, 8, 2)}
@@ -38,7 +42,9 @@ SHORT: dict[str, Any] = {"gated": True, "hidden": 32, "heads": 2, "kv_heads": 1,
 def machine(shape: tuple[int, int, int]) -> Config:
     """the small preset with another shape"""
     engines, lanes, pods = shape
-    return preset("tiny").replace(engines=engines, lanes=lanes, pods=pods)
+    channels, page = SHARED.get(shape, (0, 4096))
+    return preset("tiny").replace(engines=engines, lanes=lanes, pods=pods, memory__channels=channels,
+                                  memory__page=page)
 
 
 def passes(model_vocab: int, pods: int, rng: np.random.Generator, keys: int) -> Iterator[tuple[list[int], int]]:
@@ -60,6 +66,7 @@ def test_bit_exact(shape: tuple[int, int, int], rng: np.random.Generator) -> Non
         comparison = Comparison(model, config, latency=int(rng.integers(1, 60)), seed=1)
         for tokens, base in passes(model.vocab, config.pods, rng, 70):
             comparison.run(tokens, base, head=base < 6 or base > 62)
+        comparison.check_stored()
         assert comparison.checks > 10_000
         comparison.backend.close()
 
@@ -75,6 +82,39 @@ def test_memory_changes_cycles_not_bits(latency: Any, stall: float, rng: np.rand
         cycles.append(comparison.backend.cycles - before)
     assert comparison.checks > 5_000
     assert min(cycles) > comparison.device.read_counters()[0]["data_beats"]
+
+
+@pytest.mark.parametrize("shape", [
+    pytest.param(s, marks=[] if s == (3, 16, 2) else [pytest.mark.exhaustive]) for s in sorted(SHARED)], ids=str)
+def test_engines_share_a_dram(shape: tuple[int, int, int], rng: np.random.Generator) -> None:
+    """the pages of all lie in one memory behind a DRAM: the same bits, and nobody writes to another one's pages"""
+    config = machine(shape)
+    comparison = Comparison(random_model(6, **GPT2), config, latency=None, memory=memory_model("ddr4"))
+    for base in (0, config.pods):
+        comparison.run(rng.integers(0, comparison.model.vocab, config.pods).tolist(), base)
+    comparison.check_stored()
+    moved = comparison.backend.memory_statistics
+    assert moved.row_hits > 0.8 * moved.read_bursts
+    assert comparison.checks > 1_000
+    comparison.backend.close()
+
+
+def test_a_shared_window() -> None:
+    """the window of a memory holds for each of its engines: the first request behind it is refused"""
+    config = machine((3, 16, 2))
+    c = Comparison(random_model(5, **LLAMA), config)
+    c.run([17, 3], 0)
+    base, limit = c.backend.window(0)
+    for engine in range(3):
+        cut = memory_offset(config, engine, c.image.region(engine, "head").offset) // config.memory.page
+        c.backend.write_register(REGISTERS["WINDOW_LIMIT_LOW"].address, base + cut * config.memory.page)
+        with pytest.raises(DeviceFault) as caught:
+            c.device.run_pass([17, 3], [0, 1], 0, limit=1_000_000)
+        assert Fault(caught.value.code) is Fault.WINDOW
+        c.backend.write_register(REGISTERS["WINDOW_LIMIT_LOW"].address, limit)
+        c.device.soft_reset()
+        c.run([17, 3], 0)
+    c.backend.close()
 
 
 def test_tree_of_tokens(rng: np.random.Generator) -> None:

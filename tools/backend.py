@@ -21,6 +21,7 @@ from ..sim.verilator.build import build
 from ..sim.verilator.memory import MemoryModel, MemoryStatistics
 from ..sim.verilator.simulation import Simulation
 from .errors import ImageError
+from .layout import memory_offset
 
 _REST_POLLS = 100_000
 _COMPILE_AGAIN = "compile the model for the configuration of the hardware"
@@ -83,7 +84,7 @@ class Backend(Protocol):
 
     @property
     def channels(self) -> int:
-        """memory channels, one an engine"""
+        """memory channels"""
 
     @property
     def cycles(self) -> int:
@@ -123,13 +124,13 @@ class NativeSimulation:
                  latency: int | tuple[int, int] | None = None,
                  stall: float | Sequence[float] = 0.0, seed: int = 0, debug: bool = False, quiet: bool = False,
                  verilog: Mapping[str, str] | None = None) -> None:
-        if len(image_sizes) != config.engines:
-            raise ImageError(f"{len(image_sizes)} memory images for {config.engines} engines: each needs one")
+        if len(image_sizes) != config.channels:
+            raise ImageError(f"{len(image_sizes)} memory images for {config.channels} channels: each needs one")
         bits = _exchange_fields(config)["data"][-1][1] if debug else 0
         library = build(emit(config, debug=debug) if verilog is None else verilog, engines=config.engines,
                         exchange_bits=bits, quiet=quiet)
         self.config = config
-        self.simulation = Simulation(library, seed=seed)
+        self.simulation = Simulation(library, seed=seed, channels=config.channels)
         self._debug = debug
         self._windows: list[tuple[int, int]] = []
         memory = MemoryModel() if memory is None else memory
@@ -143,16 +144,18 @@ class NativeSimulation:
         """hears now and then how many cycles a pass has taken"""
         self.simulation.choose(memory, config.clock_mhz)
         for channel, size in enumerate(image_sizes):
-            base = (channel + 1) << 20  # not 0, so that a forgotten base is noticed
-            size = -(-max(size, 1) // 4096) * 4096
+            unit = max(4096, config.window_alignment)
+            base = (channel + 1) * max(unit, 1 << 20)  # not 0, so that a forgotten base is noticed
+            size = -(-max(size, 1) // unit) * unit
             self.simulation.place(channel, base, size)
-            self.simulation.set_stall(channel, stall)
             self._windows.append((base, base + size))
+        for port in range(config.engines):
+            self.simulation.set_stall(port, stall)
 
     @property
     def channels(self) -> int:
-        """memory channels, one an engine"""
-        return self.simulation.engines
+        """memory channels"""
+        return self.config.channels
 
     @property
     def cycles(self) -> int:
@@ -299,7 +302,7 @@ class Device:
             self._write("WINDOW_LOCK", 1)
 
     def load_image(self, images: Sequence[bytes | NDArray[np.uint8]], *, program: int) -> None:
-        """One image a channel, and the offset of the program in all of them; `ImageError` when one does not fit."""
+        """The content of each channel, and the program's offset in all images; `ImageError` when one does not fit."""
         if len(images) != self.backend.channels:
             raise ImageError(f"{len(images)} memory images for {self.backend.channels} channels: {_COMPILE_AGAIN}")
         for channel, image in enumerate(images):
@@ -358,11 +361,22 @@ class Device:
                     logits.append((value := self._read("RESULT_LOGIT", t)) - (value >> 31 << 32))
         return lists
 
-    def read_logits(self, channel: int, offset: int, stride: int, tokens: int, rows: int) -> NDArray[np.int32]:
-        """`[tokens, rows]` logits that a pass with `logits` stored: the shard of one channel, as its HEAD op says."""
+    def read_image(self, engine: int, offset: int, size: int) -> bytes:
+        """bytes of an engine's image, wherever its pages lie; raises `DeviceError` outside the memory"""
+        parts, end = [], offset + size
+        while offset < end:
+            stop = end if self.config.sharers == 1 else min(end, offset - offset % self.config.memory.page
+                                                            + self.config.memory.page)
+            place = memory_offset(self.config, engine, offset)
+            parts.append(self.backend.read_memory(engine // self.config.sharers, place, stop - offset))
+            offset = stop
+        return b"".join(parts)
+
+    def read_logits(self, engine: int, offset: int, stride: int, tokens: int, rows: int) -> NDArray[np.int32]:
+        """`[tokens, rows]` logits that a pass with `logits` stored: the shard of one engine, as its HEAD op says."""
         if not tokens or not rows:
             return np.zeros((tokens, rows), np.int32)
-        data = self.backend.read_memory(channel, offset, (tokens - 1) * stride + 4 * rows)
+        data = self.read_image(engine, offset, (tokens - 1) * stride + 4 * rows)
         return np.stack([np.frombuffer(data, "<i4", rows, t * stride) for t in range(tokens)])
 
     def read_counters(self) -> list[dict[str, Any]]:

@@ -68,7 +68,7 @@ def compile_model(
         config=config,
         model=parts[0].model,
         head=head,
-        channels=[p.channel() for p in parts],
+        engines=[p.image() for p in parts],
         regions=[p.regions for p in parts],
         stored=[p.stored for p in parts],
         program=0,
@@ -96,7 +96,7 @@ def _engines(model: QuantisedModel, config: Config, context: int | None, head: H
 
 
 class _Engine:
-    """Layout and program of one engine, from shapes; `channel` reads the weights."""
+    """Layout and program of one engine, from shapes; `image` reads the weights."""
 
     def __init__(self, model: QuantisedModel, config: Config, engine: int, head: HeadMode) -> None:
         self.model, self.config, self.engine, self.head = model, config, engine, head
@@ -209,7 +209,7 @@ class _Engine:
         """bytes between two tokens' logits"""
         return 4 * len(self.shard.vocabulary) * self.config.lanes
 
-    def channel(self) -> bytes:
+    def image(self) -> bytes:
         """the finished image, working areas included as zeros"""
         image = bytearray(self._end)
         for region, fill in zip(self.regions, self._fill, strict=True):

@@ -74,7 +74,7 @@ def program() -> str:
         _NOTICE,
         f"Version {isa.VERSION}. An op is {isa.OP_BYTES} bytes, {isa.OP_WORDS} little-endian words of 32 bits; a field "
         "lies within one word, written `word[high:low]`.",
-        "Bits without a field are zero. Addresses are byte offsets into the engine's channel image; what lies there is",
+        "Bits without a field are zero. Addresses are byte offsets into the engine's image; what lies there is",
         "in [architecture.md](architecture.md).",
         "",
         "| opcode | name | |",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from . import folder
 from .bundle import Bundle
 from .errors import ImageError, UserError
 from .head_mode import HeadMode
+from .layout import interleave, separate
 from .lmhead.traffic import Traffic, row_bytes
 from .quantised import QuantisedModel
 
@@ -32,22 +34,32 @@ class Region:
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """What `compile_model` makes. All lists have one entry per engine."""
+    """What `compile_model` makes. All lists but `channels` have one entry per engine."""
 
     config: Config
     model: QuantisedModel
     """what was compiled, cut to the compiled context"""
     head: HeadMode
     """how the program gets logits"""
-    channels: list[bytes]
-    """whole channel memories; what lies behind `stored` is working area (zeros here, anything in hardware)"""
+    engines: list[bytes]
+    """whole images; what lies behind `stored` is working area (zeros here, anything in hardware)"""
     stored: list[int]
     """bytes that have to be loaded"""
     regions: list[list[Region]]
     program: int
-    """offset of the program in every channel"""
+    """offset of the program in every image"""
     op_names: list[str]
     """what each op of the program is for"""
+
+    @cached_property
+    def channels(self) -> list[bytes]:
+        """what each memory holds: an image, or those of the engines that share it, page by page in turn"""
+        return interleave(self.config, self.engines)
+
+    @property
+    def loaded(self) -> list[bytes]:
+        """the beginning of each memory: what a compiled folder stores of it"""
+        return interleave(self.config, [e[:n] for e, n in zip(self.engines, self.stored, strict=True)])
 
     def region(self, engine: int, name: str) -> Region:
         """a region by name; raises `KeyError`"""
@@ -85,9 +97,11 @@ class Image:
             tokenizer_files=bundle.tokenizer_files,
         )
 
+        loaded = self.loaded
+
         def fill(target: Path) -> None:
-            for e, (channel, stored) in enumerate(zip(self.channels, self.stored, strict=True)):
-                (target / _file(e)).write_bytes(channel[:stored])
+            for c, content in enumerate(loaded):
+                (target / channel_file(c)).write_bytes(content)
             self.config.save(target / "config.json")
             text.fill(target)
 
@@ -100,8 +114,12 @@ class Image:
             "program": self.program,
             "ops": self.op_names,
             "channels": [
-                {"file": _file(e), "stored": s, "memory": len(c), "regions": [asdict(r) for r in regions]}
-                for e, (c, s, regions) in enumerate(zip(self.channels, self.stored, self.regions, strict=True))
+                {"file": channel_file(c), "stored": len(content), "memory": len(whole)}
+                for c, (content, whole) in enumerate(zip(loaded, self.channels, strict=True))
+            ],
+            "engines": [
+                {"stored": s, "memory": len(e), "regions": [asdict(r) for r in regions]}
+                for e, s, regions in zip(self.engines, self.stored, self.regions, strict=True)
             ],
         }
         folder.write(path, KIND, manifest, fill)
@@ -113,8 +131,9 @@ class Image:
             raise ImageError(f"{what}: compile the model again")
 
 
-def _file(engine: int) -> str:
-    return f"channel{engine:02d}.bin"
+def channel_file(channel: int) -> str:
+    """in a compiled folder"""
+    return f"channel{channel:02d}.bin"
 
 
 def describe(config: Config) -> str:
@@ -144,21 +163,26 @@ def _rebuild(path: Path, manifest: dict[str, Any], bundle: Bundle) -> Image:
         what = f"{path} has program version {manifest['isa_version']}, this release runs {VERSION}"
         raise ImageError(f"{what}: compile the model again")
     config = Config.from_dict(manifest["config"])
-    if config.fingerprint != manifest["fingerprint"] or len(manifest["channels"]) != config.engines:
+    shape = config.fingerprint, config.channels, config.engines
+    if shape != (manifest["fingerprint"], len(manifest["channels"]), len(manifest["engines"])):
         raise folder.damaged(path / folder.MANIFEST, "its configuration does not fit its fingerprint")
-    channels = []
+    loaded = []
     for entry in manifest["channels"]:
         data = (path / entry["file"]).read_bytes()
         if len(data) != entry["stored"]:
             raise folder.damaged(path / entry["file"], f"it has {len(data)} bytes instead of {entry['stored']}")
-        channels.append(data + bytes(entry["memory"] - len(data)))
+        loaded.append(data)
+    engines = [
+        data[: entry["stored"]] + bytes(entry["memory"] - entry["stored"])
+        for data, entry in zip(separate(config, loaded), manifest["engines"], strict=True)
+    ]
     return Image(
         config=config,
         model=bundle.model,
         head=HeadMode(**manifest["head"]),
-        channels=channels,
-        stored=[c["stored"] for c in manifest["channels"]],
-        regions=[[Region(**r) for r in c["regions"]] for c in manifest["channels"]],
+        engines=engines,
+        stored=[e["stored"] for e in manifest["engines"]],
+        regions=[[Region(**r) for r in e["regions"]] for e in manifest["engines"]],
         program=manifest["program"],
         op_names=list(manifest["ops"]),
     )

@@ -23,6 +23,39 @@ def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
+def memory_offset(config: Config, engine: int, offset: int) -> int:
+    """Place in its memory of byte `offset` of an engine's image: where n engines share a memory, page p of the e-th is
+    page p·n + e."""
+    page, inside = divmod(offset, config.memory.page)
+    if config.sharers == 1:
+        return offset
+    return (page * config.sharers + engine % config.sharers) * config.memory.page + inside
+
+
+def interleave(config: Config, images: Sequence[bytes]) -> list[bytes]:
+    """The contents of each memory from the images of all engines; shorter ones are filled up with zeros to the pages of
+    the longest in their memory."""
+    n, page = config.sharers, config.memory.page
+    if n == 1:
+        return list(images)
+    memories = []
+    for first in range(0, config.engines, n):
+        own = images[first : first + n]
+        pages = ceil_div(max(map(len, own)), page)
+        whole = [np.frombuffer(image.ljust(pages * page, b"\0"), np.uint8).reshape(pages, page) for image in own]
+        memories.append(np.stack(whole, axis=1).tobytes())
+    return memories
+
+
+def separate(config: Config, memories: Sequence[bytes | Bytes]) -> list[bytes]:
+    """Inverse of `interleave`: the image of each engine, as long as the pages of its memory."""
+    n, page = config.sharers, config.memory.page
+    if n == 1:
+        return [bytes(m) for m in memories]
+    pages = [np.frombuffer(m, np.uint8).reshape(-1, n, page) for m in memories]
+    return [pages[e // n][:, e % n].tobytes() for e in range(config.engines)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shard:
     """What one engine holds. Ranges may be empty."""

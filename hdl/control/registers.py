@@ -24,9 +24,9 @@ class ControlRegisters(wiring.Component):
     A refused access is answered with SLVERR and changes nothing (a read gives 0). Refused are: addresses that are not
     in the map, and entries at or beyond `pods` of the arrays with one entry a token; reads of write-only and writes
     of read-only registers; values that do not fit (bits that the register does not have, TOKENS outside 1 to `pods`,
-    a select beyond what exists, a window base that is not a whole number of beats); during a pass, a start and writes
-    of the pass and the windows; writes of locked windows. WATCHDOG, RESULT_SLOT and the selects may be written at any
-    time. Byte strobes are respected; address bits 1:0 are ignored.
+    a select beyond what exists, a window base that is not a multiple of `Config.window_alignment`); during a pass, a
+    start and writes of the pass and the windows; writes of locked windows. WATCHDOG, RESULT_SLOT and the selects may be
+    written at any time. Byte strobes are respected; address bits 1:0 are ignored.
 
     `start` and `soft_reset` are high for one cycle, never both: a write that asks for both is a soft reset. `busy`
     has to rise in the cycle after `start`. `context` and `window` hold still from `start` until `busy` falls. After
@@ -47,7 +47,7 @@ class ControlRegisters(wiring.Component):
             "start": Out(1),
             "soft_reset": Out(1),
             "watchdog": Out(32),
-            "window": Out(data.ArrayLayout(dma_window(config), config.engines)),
+            "window": Out(data.ArrayLayout(dma_window(config), config.channels)),
             "counter_engine": Out(8),
             "counter_index": Out(8),
             "busy": In(1),
@@ -119,8 +119,8 @@ class ControlRegisters(wiring.Component):
             "TOKENS": idle & (((word != 0) & (word <= c.pods)) | ~strobe[0]),
             "BASE": idle,
             "FLAGS": idle,
-            "WINDOW_SELECT": word < c.engines,
-            "WINDOW_BASE_LOW": open_ & (word[:c.lanes.bit_length() - 1] == 0),
+            "WINDOW_SELECT": word < c.channels,
+            "WINDOW_BASE_LOW": open_ & (word[:c.window_alignment.bit_length() - 1] == 0),
             "WINDOW_BASE_HIGH": open_,
             "WINDOW_LIMIT_LOW": open_,
             "WINDOW_LIMIT_HIGH": open_,
@@ -170,7 +170,7 @@ class ControlRegisters(wiring.Component):
                                 m.d.sync += locked.eq(locked | word[0])
                             elif name.startswith(("WINDOW_BASE", "WINDOW_LIMIT")):
                                 low = 32 if name.endswith("HIGH") else 0
-                                for n in range(c.engines):
+                                for n in range(c.channels):
                                     with m.If(select == n):
                                         field = self.window[n].base if "BASE" in name else self.window[n].limit
                                         store(field[low:low + 32])
@@ -186,7 +186,7 @@ class ControlRegisters(wiring.Component):
             m.d.sync += axi.rvalid.eq(0)
 
         with m.Switch(select):
-            for n in range(c.engines):
+            for n in range(c.channels):
                 with m.Case(n):
                     m.d.sync += shown.eq(self.window[n])
         entry: dict[str, Signal] = {}  # of each array, registered to keep the last choice small

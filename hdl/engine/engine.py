@@ -17,7 +17,7 @@ from ..control.fetch import Fetch, fetched_op
 from ..control.issue import Issue
 from ..control.supervisor import engine_status
 from ..isa import Destination, Fault, Opcode
-from ..memory.axi import axi4_signature, connect_flat, dma_window
+from ..memory.axi import axi4_signature, connect_flat, image_place
 from ..memory.reader import Reader
 from ..memory.writer import Writer
 from ..registers import Counter
@@ -63,7 +63,7 @@ def engine_signature(c: Config) -> wiring.Signature:
     """ports of an engine beside clock and reset"""
     return wiring.Signature({
         "context": In(pass_context(c)),
-        "window": In(dma_window(c)),
+        "place": In(image_place(c)),
         "start": In(1),
         "stop": In(1),
         "axi": Out(axi4_signature(c)),
@@ -123,8 +123,7 @@ class Engine(wiring.Component):
         connect_flat(m, self.axi, "", reader.axi)
         connect_flat(m, self.axi, "", writer.axi)
         for port in (reader, writer):
-            m.d.comb += [port.window_base.eq(self.window.base), port.window_limit.eq(self.window.limit),
-                         port.stop.eq(self.stop)]
+            m.d.comb += [port.place.eq(self.place), port.stop.eq(self.stop)]
         wiring.connect(m, fetch.o_request, reader.i_program)
         wiring.connect(m, reader.o_program, fetch.i_beat)
         wiring.connect(m, address.o, reader.i_data)

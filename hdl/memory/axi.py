@@ -82,8 +82,15 @@ def axi4_lite_signature() -> wiring.Signature:
 
 
 def dma_window(config: Config) -> data.StructLayout:
-    """An engine may touch bytes `base` to `limit` - 1; image offsets count from `base`, a whole number of beats."""
+    """A memory's engines may touch its bytes `base`, a multiple of `Config.window_alignment`, to `limit` - 1."""
     return data.StructLayout({"base": config.memory.address_bits, "limit": config.memory.address_bits})
+
+
+def image_place(config: Config) -> data.StructLayout:
+    """Where the image of an engine lies: from `window.base` on, and if engines share the memory, in the pages of the
+    `turn`-th of them."""
+    turn = {"turn": range(config.sharers)} if config.sharers > 1 else {}
+    return data.StructLayout({"window": dma_window(config), **turn})
 
 
 def flat_members(prefix: str, signature: wiring.Signature) -> dict[str, Member]:

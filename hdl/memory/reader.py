@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from ..common.payloads import read_request
 from ..config import Config
 from ..isa import Fault
-from .axi import axi4_read_signature, drive_constants
+from .axi import axi4_read_signature, drive_constants, image_place
 from .bursts import Bursts
 
 PROGRAM_FIFO = 32
@@ -24,21 +24,24 @@ class Reader(wiring.Component):
     A burst is issued only when its client's FIFO has kept room for all its beats, so `rready` is always high and
     neither client can hold up the other. Programs go first: they are short and rare. IDs may interleave on R.
 
-    Addresses are `window_base` + offset; see `Bursts` for the window. A request outside it sets `fault` to WINDOW;
-    SLVERR or DECERR on R set READ_ERROR; the client's beats before the bad one still come out, that and those behind it
-    never do. The first fault stays until reset and, like `stop`, lets no further burst out. An offered AR stays until
-    it is accepted. `idle`: no burst is offered or in flight; only then may the reader be reset, unless the memory is
-    reset too.
+    Offsets count in the image that lies as `place` says; see `Bursts`. A request outside its window sets `fault` to
+    WINDOW; SLVERR or DECERR on R set READ_ERROR; the client's beats before the bad one still come out, that and those
+    behind it never do. The first fault stays until reset and, like `stop`, lets no further burst out. An offered AR
+    stays until it is accepted. `idle`: no burst is offered or in flight; only then may the reader be reset, unless the
+    memory is reset too.
 
     Up to `memory.max_outstanding` bursts are in flight, of at most `memory.max_burst` beats.
     """
 
-    latency = Bursts.latency + 1
-    """cycles from a request to its first AR, with room"""
     return_latency = 3
     """cycles from a beat on R to the beat on `o_data` or `o_program`"""
     interval = 1
     """cycles per beat while the memory's latency is below about `fifo_beats` - `max_burst`, and bursts are not short"""
+
+    @staticmethod
+    def latency(config: Config) -> int:
+        """cycles from a request to its first AR, with room"""
+        return Bursts.latency(config) + 1
 
     def __init__(self, config: Config) -> None:
         self._c = config
@@ -49,8 +52,7 @@ class Reader(wiring.Component):
             "o_data": Out(beat),
             "o_program": Out(beat),
             "axi": Out(axi4_read_signature(config)),
-            "window_base": In(config.memory.address_bits),
-            "window_limit": In(config.memory.address_bits),
+            "place": In(image_place(config)),
             "stop": In(1),
             "idle": Out(1),
             "fault": Out(4),
@@ -93,8 +95,7 @@ class Reader(wiring.Component):
             after = Signal(len(room) + 1, name=f"{name}_after")  # after taking a burst; the top bit is the sign
             length = Signal(len(after))
             m.d.comb += [
-                cutter.window_base.eq(self.window_base),
-                cutter.window_limit.eq(self.window_limit),
+                cutter.place.eq(self.place),
                 cutter.i.payload.eq(requests.payload),
                 cutter.i.valid.eq(requests.valid),
                 requests.ready.eq(cutter.i.ready),

@@ -79,9 +79,9 @@ class Machine:
     """`config.engines` engines with their images; the KV caches live in the images, as in hardware."""
 
     def __init__(
-        self, config: Config, channels: Sequence[bytes], program: int = 0, stored: Sequence[int] | None = None
+        self, config: Config, images: Sequence[bytes], program: int = 0, stored: Sequence[int] | None = None
     ) -> None:
-        """stored: bytes of each channel that were written before the first pass; garbage is put behind them"""
+        """stored: bytes of each image that were written before the first pass; garbage is put behind them"""
         rng = np.random.default_rng(0)
         self.config = config
         self.results: list[Ranked] = []
@@ -89,7 +89,7 @@ class Machine:
         self.rows: list[list[int]] = []
         """likewise the vocabulary rows that FINE has read: candidates by score, then the scan by index"""
         self.engines = [
-            _Engine(config, c, program, n, rng) for c, n in zip(channels, stored or map(len, channels), strict=True)
+            _Engine(config, i, program, n, rng) for i, n in zip(images, stored or map(len, images), strict=True)
         ]
 
     def run(

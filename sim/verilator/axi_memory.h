@@ -1,4 +1,4 @@
-// One AXI4 memory: flat bytes behind a port of the design, with latency, random stalls, injected errors and checks of
+// One AXI4 port of a memory: flat bytes, which other ports may share, behind a port of the design, with latency, random stalls, injected errors and checks of
 // what the design does; with a DRAM behind it, data takes the time of the DRAM before the latency begins. Reads take their data when they are answered and writes become visible when they are
 // acknowledged, so that a design which does not wait for its acknowledgements reads old data.
 //
@@ -35,6 +35,12 @@ private:
     uint64_t state_;
 };
 
+// What a memory holds, from address `base` on.
+struct Content {
+    uint64_t base = 0;
+    std::vector<uint8_t> bytes;
+};
+
 // References to the signals of one port of the Verilated model; `Data` and `Strobe` are integers or word arrays.
 template <class Flag, class Address, class Data, class Strobe>
 struct AxiPort {
@@ -63,13 +69,8 @@ public:
 
     // -- what the host sets ---------------------------------------------------------------------------------------
 
-    void place(uint64_t base, uint64_t size) {
-        base_ = base;
-        bytes_.assign(size, 0);
-    }
-    uint64_t base() const { return base_; }
-    uint64_t size() const { return bytes_.size(); }
-    uint8_t* bytes() { return bytes_.data(); }
+    // The memory; it has to be given before anything is asked for.
+    void attach(Content* content) { content_ = content; }
     // Take the time of reads and writes from port `port` of a DRAM, or none (null); at most `bursts` of each in flight.
     void attach(Dram* dram, unsigned port, uint64_t bursts) {
         dram_ = dram;
@@ -182,8 +183,8 @@ private:
     }
 
     unsigned response(bool write, uint64_t address) const {
-        if (address < base_ || address - base_ + BEAT > bytes_.size()) return DECERR;
-        const uint64_t offset = address - base_;
+        if (address < content_->base || address - content_->base + BEAT > content_->bytes.size()) return DECERR;
+        const uint64_t offset = address - content_->base;
         for (const Range& r : failing_[write])
             if (offset < r.end && offset + BEAT > r.start) return SLVERR;
         return OKAY;
@@ -233,7 +234,7 @@ private:
         p_.rlast = burst.answered + 1 == burst.beats;
         p_.rresp = response(false, address);
         if (p_.rresp == OKAY)
-            std::memcpy(&p_.rdata, &bytes_[address - base_], BEAT);
+            std::memcpy(&p_.rdata, &content_->bytes[address - content_->base], BEAT);
         else
             std::memset(&p_.rdata, 0xEE, BEAT);
     }
@@ -247,7 +248,7 @@ private:
             const uint64_t address = burst.address + static_cast<uint64_t>(i) * BEAT;
             const unsigned answer = response(true, address);
             if (answer == OKAY)
-                store(address - base_, burst.data[i]);
+                store(address - content_->base, burst.data[i]);
             else
                 worst = answer;
         }
@@ -261,7 +262,7 @@ private:
         std::memcpy(data, &beat.data, BEAT);
         std::memcpy(strobe, &beat.strobe, sizeof strobe);
         for (unsigned i = 0; i < BEAT; ++i)
-            if (strobe[i / 8] >> (i % 8) & 1) bytes_[offset + i] = data[i];
+            if (strobe[i / 8] >> (i % 8) & 1) content_->bytes[offset + i] = data[i];
     }
 
     void check(uint64_t cycle, const char* channel, const Request& now, const Request& before) {
@@ -325,8 +326,7 @@ private:
     Port p_;
     Random random_;
     std::string name_;
-    uint64_t base_ = 0;
-    std::vector<uint8_t> bytes_;
+    Content* content_ = nullptr;
     uint32_t read_latency_ = 1, write_latency_ = 1;
     uint64_t stall_[CHANNELS] = {};
     bool reorder_ = false;

@@ -50,6 +50,7 @@ public:
     explicit Harness(uint64_t seed) : context_(new VerilatedContext), top_(new Vlpu(context_.get(), "lpu")) {
         unsigned index = 0;
         for (const auto& port : ports(*top_)) memories.ports.emplace_back(port, index++, seed);
+        memories.split(ENGINES);
         top_->clk = 0;
         reset(4);
     }
@@ -188,21 +189,23 @@ void lpu_reset(void* h, uint32_t cycles) { static_cast<Harness*>(h)->reset(cycle
 unsigned lpu_engines() { return ENGINES; }
 unsigned lpu_beat() { return Memory::BEAT; }
 
+// Share the ports among so many memories, which are empty then; one for each port at the start.
+void lpu_split(void* h, uint32_t channels) { static_cast<Harness*>(h)->memories.split(channels); }
 void lpu_place(void* h, uint32_t channel, uint64_t base, uint64_t size) {
     static_cast<Harness*>(h)->memories.place(channel, base, size);
 }
-uint8_t* lpu_bytes(void* h, uint32_t channel) { return static_cast<Harness*>(h)->memories.ports[channel].bytes(); }
-void lpu_latency(void* h, uint32_t channel, uint32_t read, uint32_t write) {
-    static_cast<Harness*>(h)->memories.ports[channel].latency(read, write);
+uint8_t* lpu_bytes(void* h, uint32_t channel) { return static_cast<Harness*>(h)->memories.bytes(channel); }
+void lpu_latency(void* h, uint32_t port, uint32_t read, uint32_t write) {
+    static_cast<Harness*>(h)->memories.ports[port].latency(read, write);
 }
-void lpu_stall(void* h, uint32_t channel, const double* probability) {
-    static_cast<Harness*>(h)->memories.ports[channel].stall(probability);
+void lpu_stall(void* h, uint32_t port, const double* probability) {
+    static_cast<Harness*>(h)->memories.ports[port].stall(probability);
 }
-void lpu_fail(void* h, uint32_t channel, int write, uint64_t start, uint64_t end) {
-    static_cast<Harness*>(h)->memories.ports[channel].fail(write != 0, start, end);
+void lpu_fail(void* h, uint32_t port, int write, uint64_t start, uint64_t end) {
+    static_cast<Harness*>(h)->memories.ports[port].fail(write != 0, start, end);
 }
-void lpu_hang(void* h, uint32_t channel, uint64_t cycle) { static_cast<Harness*>(h)->memories.ports[channel].hang(cycle); }
-void lpu_heal(void* h, uint32_t channel) { static_cast<Harness*>(h)->memories.ports[channel].heal(); }
+void lpu_hang(void* h, uint32_t port, uint64_t cycle) { static_cast<Harness*>(h)->memories.ports[port].hang(cycle); }
+void lpu_heal(void* h, uint32_t port) { static_cast<Harness*>(h)->memories.ports[port].heal(); }
 
 // REFUSED while bursts are in flight.
 int lpu_model(void* h, const char* text) {
@@ -222,8 +225,8 @@ void lpu_counts(void* h, uint64_t* counts) {
 }
 
 // read bursts, read beats, write bursts, write beats, outstanding reads, outstanding writes
-void lpu_traffic(void* h, uint32_t channel, uint64_t* counts) {
-    const Memory& m = static_cast<Harness*>(h)->memories.ports[channel];
+void lpu_traffic(void* h, uint32_t port, uint64_t* counts) {
+    const Memory& m = static_cast<Harness*>(h)->memories.ports[port];
     const uint64_t all[] = {m.read_bursts, m.read_beats, m.write_bursts, m.write_beats,
                             m.outstanding_reads(), m.outstanding_writes()};
     std::copy(std::begin(all), std::end(all), counts);

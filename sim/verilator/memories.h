@@ -1,4 +1,6 @@
 // The memories of all ports as one system: ideal, or behind one or several DRAM channels. `Memory` is an `AxiMemory`.
+//
+// The ports share the memories evenly and in order, as the memories do the DRAM channels.
 
 #pragma once
 
@@ -14,6 +16,13 @@
 template <class Memory>
 class Memories {
 public:
+    // Make so many memories, empty, for the ports that are there.
+    void split(unsigned memories) {
+        contents_.clear();
+        for (unsigned m = 0; m < memories; ++m) contents_.push_back(std::make_unique<Content>());
+        for (unsigned p = 0; p < ports.size(); ++p) ports[p].attach(contents_[memory_of(p)].get());
+    }
+
     // Replace the model, described as memory.py does; nothing may be in flight. Throws for a text that lacks something.
     void choose(const std::string& text, uint64_t cycle) {
         const Settings s(text);
@@ -40,10 +49,12 @@ public:
         arrange();
     }
 
-    void place(unsigned port, uint64_t base, uint64_t size) {
-        ports[port].place(base, size);
+    void place(unsigned memory, uint64_t base, uint64_t size) {
+        contents_[memory]->base = base;
+        contents_[memory]->bytes.assign(size, 0);
         arrange();
     }
+    uint8_t* bytes(unsigned memory) { return contents_[memory]->bytes.data(); }
 
     bool quiet() const {
         for (const Memory& m : ports)
@@ -90,28 +101,34 @@ public:
     std::string error;
 
 private:
-    // Tell each DRAM where the windows of its ports lie.
+    unsigned memory_of(unsigned port) const { return port * contents_.size() / ports.size(); }
+
+    // Tell each DRAM where the memories of its ports lie.
     void arrange() {
+        if (drams_.empty()) return;
+        const unsigned together = contents_.size() / drams_.size();  // memories of a DRAM
+        std::vector<Window> windows(contents_.size());
         uint64_t next = 0;
-        for (unsigned p = 0; p < ports.size() && !drams_.empty(); ++p) {
-            const unsigned local = p % per_channel_;
+        for (unsigned m = 0; m < contents_.size(); ++m) {
+            const unsigned local = m % together;
             if (!local) next = 0;
-            Window w;
-            w.base = ports[p].base();
+            Window& w = windows[m];
+            w.base = contents_[m]->base;
             if (layout_ == "stacked") {
                 w.start = next;
-                next += (ports[p].size() + 4095) / 4096 * 4096;
+                next += (contents_[m]->bytes.size() + 4095) / 4096 * 4096;
             } else if (layout_ == "interleaved") {
                 w.page_shift = page_shift_;
                 w.start = static_cast<uint64_t>(local) << page_shift_;
-                w.stride = static_cast<uint64_t>(per_channel_) << page_shift_;
+                w.stride = static_cast<uint64_t>(together) << page_shift_;
             } else {
                 w.start = w.base;
             }
-            drams_[p / per_channel_]->window(local, w);
         }
+        for (unsigned p = 0; p < ports.size(); ++p) drams_[p / per_channel_]->window(p % per_channel_, windows[memory_of(p)]);
     }
 
+    std::vector<std::unique_ptr<Content>> contents_;
     std::vector<std::unique_ptr<Dram>> drams_;
     Clocks clocks_{1, 1};
     std::string layout_;

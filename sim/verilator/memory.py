@@ -1,7 +1,7 @@
 """What stands behind the AXI4 ports of a simulated machine: an ideal memory, DDR4 or HBM2, as one value.
 
-`MemoryModel()` is ideal, `MemoryModel(dram=ddr4_2400())` one DDR4 channel that all ports share and
-`MemoryModel(dram=hbm2())` a pseudo-channel for each port; `memory_model` makes one from its name. See docs/memory.md.
+`MemoryModel()` is ideal, `MemoryModel(dram=ddr4_2400())` a DDR4 channel and `MemoryModel(dram=hbm2())` a pseudo-channel
+of HBM2 for each memory of the machine; `memory_model` makes one from its name. See docs/memory.md.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ class MemoryModelError(UserError):
 
 
 class Layout(StrEnum):
-    """where the windows of the ports that share a DRAM lie in it"""
+    """where memories that share a DRAM lie in it"""
 
     STACKED = "stacked"
     """one after the other, each on a 4 KiB boundary"""
     INTERLEAVED = "interleaved"
-    """pages of the ports in turn: page p of the e-th of n ports is page p·n + e of the DRAM"""
+    """pages of the memories in turn: page p of the m-th of n is page p·n + m of the DRAM"""
     PHYSICAL = "physical"
     """an AXI address is the address in the DRAM"""
 
@@ -62,8 +62,6 @@ class Dram:
     """rows of a bank"""
     columns: int
     """bursts of a row"""
-    private: bool = False
-    """a port has a channel of its own unless told otherwise"""
     two_buses: bool = False
     """row and column commands may be given in the same clock"""
 
@@ -192,7 +190,7 @@ def hbm2(clock_mhz: float = 900.0) -> Dram:
     return Dram(
         name="HBM2 pseudo-channel", clock_mhz=mhz, bus_bytes=8, burst_length=4,  # JESD235: BL4, 32 bytes an access
         groups=4, banks=4, rows=1 << 14, columns=(1 << 10) // 32,  # JESD235: 4 Gb a channel: 16 banks, 1 KB pages
-        private=True, two_buses=True,        # JESD235: row and column commands have pins of their own
+        two_buses=True,        # JESD235: row and column commands have pins of their own
         ccd_s=2,                             # JESD235: a burst of 4
         ccd_l=clocks(3, mhz, 3),
         cl=clocks(18, mhz), cwl=clocks(7, mhz), rcd=clocks(12, mhz), rp=clocks(14, mhz), ras=clocks(28, mhz),
@@ -268,7 +266,7 @@ class MemoryModel:
 
     dram: Dram | None = None
     channels: int | None = None
-    """DRAM channels, which the ports share evenly and in order; None: one of DDR4, one a port of HBM2"""
+    """DRAM channels, which the machine's memories share evenly and in order; None: one for each memory"""
     controller: Controller = field(default_factory=Controller)
     layout: Layout = Layout.STACKED
     page: int = 4096
@@ -315,17 +313,17 @@ class MemoryModel:
         """ "ideal", or the name of the DRAM"""
         return "ideal" if self.dram is None else self.dram.name
 
-    def channel_count(self, ports: int) -> int:
-        """DRAM channels behind so many ports; `MemoryModelError` when they are more than ports, or shared unevenly"""
+    def channel_count(self, memories: int) -> int:
+        """DRAM channels of a machine; `MemoryModelError` when they are more than its memories, or shared unevenly"""
         if self.dram is None:
             return 0
-        count = self.channels or (ports if self.dram.private else 1)
-        _require(ports % count == 0, f"memory model: {ports} ports cannot share {count} DRAM channels evenly")
+        count = self.channels or memories
+        _require(memories % count == 0, f"memory model: {memories} memories cannot share {count} DRAM channels evenly")
         return count
 
-    def text(self, ports: int, clock_mhz: float) -> str:
-        """what the harness reads: `name value` lines, for so many ports at a clock that holds if the model has none"""
-        lines: dict[str, Any] = {"channels": self.channel_count(ports)}
+    def text(self, memories: int, clock_mhz: float) -> str:
+        """what the harness reads: `name value` lines, for a machine's memories and its clock if the model has none"""
+        lines: dict[str, Any] = {"channels": self.channel_count(memories)}
         lines |= {name: self._number(name) for name in ("read_latency", "write_latency", "bursts")}
         if self.dram is not None:
             d, c = self.dram, self.controller

@@ -29,6 +29,7 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "reset": (None, [c_void_p, c_uint32]),
     "engines": (c_uint32, []),
     "beat": (c_uint32, []),
+    "split": (None, [c_void_p, c_uint32]),
     "place": (None, [c_void_p, c_uint32, c_uint64, c_uint64]),
     "bytes": (c_void_p, [c_void_p, c_uint32]),
     "latency": (None, [c_void_p, c_uint32, c_uint32, c_uint32]),
@@ -65,9 +66,12 @@ class Traffic(NamedTuple):
 
 
 class Simulation:
-    """A library of `build`, just after reset. Every memory answers one cycle after a request until told otherwise."""
+    """A library of `build`, just after reset. Every memory answers one cycle after a request until told otherwise.
 
-    def __init__(self, library: Path, *, seed: int = 0) -> None:
+    `channels`: memories, which the ports share evenly and in order; one for each port if None.
+    """
+
+    def __init__(self, library: Path, *, seed: int = 0, channels: int | None = None) -> None:
         loaded = ctypes.CDLL(str(library))
         self._call: dict[str, Callable[..., Any]] = {}
         for name, (result, arguments) in _FUNCTIONS.items():
@@ -78,7 +82,10 @@ class Simulation:
         """AXI4 ports"""
         self.beat: int = self._call["beat"]()
         """bytes of a beat"""
+        self.channels = channels or self.engines
+        """memories"""
         self._handle: int | None = self._call["new"](seed)
+        self._do("split", self.channels)
         self._memories: dict[int, NDArray[np.uint8]] = {}
         self._model = MemoryModel(read_latency=1, write_latency=1)
         self._since = self._passed()
@@ -107,9 +114,11 @@ class Simulation:
 
     def place(self, channel: int, base: int, size: int) -> NDArray[np.uint8]:
         """Give a channel `size` zeroed bytes from address `base`; all else answers DECERR. Returns a live view."""
+        if not 0 <= channel < self.channels:
+            raise IndexError(f"there is no memory channel {channel}, only 0 to {self.channels - 1}")
         self._memories.pop(channel, None)
-        self._port("place", channel, base, size)
-        view = (c_uint8 * size).from_address(self._port("bytes", channel)) if size else (c_uint8 * 0)()
+        self._do("place", channel, base, size)
+        view = (c_uint8 * size).from_address(self._do("bytes", channel)) if size else (c_uint8 * 0)()
         self._memories[channel] = np.ctypeslib.as_array(view)
         return self._memories[channel]
 
@@ -122,7 +131,7 @@ class Simulation:
 
         Contents, windows, stalls and injected errors stay. Raises `SimulationError` while bursts are in flight.
         """
-        if self._advance("model", model.text(self.engines, clock_mhz).encode()) == _REFUSED:
+        if self._advance("model", model.text(self.channels, clock_mhz).encode()) == _REFUSED:
             raise SimulationError("the memory model cannot be changed while bursts are in flight")
         self._model, self._since = model, self._passed()
 
@@ -137,39 +146,39 @@ class Simulation:
 
     def _passed(self) -> tuple[int, int, int]:
         """bytes read, bytes written and cycles so far"""
-        traffic = [self.traffic(channel) for channel in range(self.engines)]
+        traffic = [self.traffic(port) for port in range(self.engines)]
         return (sum(t.read_beats for t in traffic) * self.beat, sum(t.write_beats for t in traffic) * self.beat,
                 self.cycles)
 
-    def set_latency(self, channel: int, read: int, write: int) -> None:
+    def set_latency(self, port: int, read: int, write: int) -> None:
         """cycles from a request to its first beat or acknowledgement, beside the time of a DRAM; requests overlap"""
-        self._port("latency", channel, max(1, read), max(1, write))
+        self._port("latency", port, max(1, read), max(1, write))
 
-    def set_stall(self, channel: int, probability: float | Sequence[float]) -> None:
+    def set_stall(self, port: int, probability: float | Sequence[float]) -> None:
         """chance of a pause in each cycle, for all channels of the port or one each in the order of `CHANNELS`"""
         each = [float(probability)] * len(CHANNELS) if isinstance(probability, int | float) else list(probability)
         if len(each) != len(CHANNELS) or not all(0 <= p < 1 for p in each):
             raise ValueError(f"a stall is one or {len(CHANNELS)} probabilities from 0 to below 1, not {probability}")
-        self._port("stall", channel, (c_double * len(CHANNELS))(*each))
+        self._port("stall", port, (c_double * len(CHANNELS))(*each))
 
-    def fail(self, channel: int, kind: str, start: int, end: int) -> None:
+    def fail(self, port: int, kind: str, start: int, end: int) -> None:
         """answer SLVERR to each `kind` ("read" or "write") of a beat that touches bytes start … end−1 of the memory"""
         if kind not in ("read", "write"):
             raise ValueError(f"an error is injected into a read or a write, not a {kind!r}")
-        self._port("fail", channel, kind == "write", start, end)
+        self._port("fail", port, kind == "write", start, end)
 
-    def hang(self, channel: int, cycle: int | None = None) -> None:
+    def hang(self, port: int, cycle: int | None = None) -> None:
         """from `cycle` on (now, if None) the memory neither takes nor answers anything"""
-        self._port("hang", channel, self.cycles if cycle is None else cycle)
+        self._port("hang", port, self.cycles if cycle is None else cycle)
 
-    def heal(self, channel: int) -> None:
+    def heal(self, port: int) -> None:
         """undo `fail` and `hang`; what was waiting is answered"""
-        self._port("heal", channel)
+        self._port("heal", port)
 
-    def traffic(self, channel: int) -> Traffic:
-        """what passed the channel's memory"""
+    def traffic(self, port: int) -> Traffic:
+        """what passed the port"""
         counts = (c_uint64 * len(Traffic._fields))()
-        self._port("traffic", channel, counts)
+        self._port("traffic", port, counts)
         return Traffic(*counts)
 
     # -- registers and time -------------------------------------------------------------------------------------
@@ -219,10 +228,10 @@ class Simulation:
             raise SimulationError("this simulation is closed")
         return self._call[name](self._handle, *arguments)
 
-    def _port(self, name: str, channel: int, *arguments: Any) -> Any:
-        if not 0 <= channel < self.engines:
-            raise IndexError(f"there is no memory channel {channel}, only 0 to {self.engines - 1}")
-        return self._do(name, channel, *arguments)
+    def _port(self, name: str, port: int, *arguments: Any) -> Any:
+        if not 0 <= port < self.engines:
+            raise IndexError(f"there is no memory port {port}, only 0 to {self.engines - 1}")
+        return self._do(name, port, *arguments)
 
     def _advance(self, name: str, *arguments: Any) -> int:
         answer = int(self._do(name, *arguments))

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from lpu.tb.mutations import Mutation
 
-_BURSTS, _READER = "hdl/memory/bursts.py", "hdl/memory/reader.py"
-_KV260, _NARROW, _WIDE = (f"tb/hdl/memory/test_reader.py::test_reader[{case}]" for case in ("kv260", "narrow", "wide"))
+_BURSTS, _READER, _INTERLEAVE = (f"hdl/memory/{unit}.py" for unit in ("bursts", "reader", "interleave"))
+_KV260, _NARROW, _WIDE, _TWO = (
+    f"tb/hdl/memory/test_reader.py::test_reader[{case}]" for case in ("kv260", "narrow", "wide", "two"))
 
 MUTATIONS = [
-    Mutation(file=_BURSTS, find="self.chunk = min(chunk, BOUNDARY // config.lanes)", replace="self.chunk = chunk",
+    Mutation(file=_BURSTS, find="BOUNDARY // config.lanes, page_beats(config) if shared else chunk",
+             replace="page_beats(config) if shared else chunk",
              test=_WIDE, what="bursts cross 4 KiB where the longest one is larger"),
-    Mutation(file=_BURSTS, find="fits.eq(~ends.carry & (ends.last < limit))", replace="fits.eq(ends.last < limit)",
+    Mutation(file=_BURSTS, find="page_beats(config) if shared else chunk)", replace="chunk)",
+             test=_TWO, what="bursts cross a page into that of another engine"),
+    Mutation(file=_BURSTS, find="~address.last[bits:].any() & ", replace="",
              test=_KV260, what="an offset that wraps around the address space is let through"),
-    Mutation(file=_BURSTS, find="ends.last < limit", replace="ends.last <= limit",
+    Mutation(file=_BURSTS, find="(address.last[:bits] < limit)", replace="(address.last[:bits] <= limit)",
              test=_KV260, what="the window reaches one beat too far"),
+    Mutation(file=_BURSTS, find="(sharers - 1) * chunks, 0)", replace="sharers * chunks, 0)",
+             test=_KV260, what="the next page of a request is that of another engine"),
+    Mutation(file=_BURSTS, find="min(n + 17 + (sharers - 1).bit_length(), bits)", replace="min(n + 8, bits)",
+             test=_NARROW, what="a request ends in an earlier page whose address looks alike"),
+    Mutation(file=_INTERLEAVE, find="page * n + turn)", replace="page * n)",
+             test=_NARROW, what="all engines use the pages of the first"),
+    Mutation(file=_INTERLEAVE, find="Cat(beat[:inside], turn, page)", replace="Cat(beat[:inside], page)",
+             test=_KV260, what="engines of a memory use the same pages"),
     Mutation(file=_READER, find="room.eq(Mux(take, after, room + left_before))",
              replace="room.eq(Mux(take, after - left_before, room + left_before))",
              test=_NARROW, what="room is lost when a beat leaves while a burst is taken"),

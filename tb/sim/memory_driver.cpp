@@ -33,7 +33,7 @@ public:
     using Data = std::array<uint8_t, BYTES>;
     using Memory = AxiMemory<uint8_t, uint64_t, Data, Strobe>;
 
-    Bench(const std::string& model, unsigned ports, uint64_t size, const double* stall, uint64_t seed)
+    Bench(const std::string& model, unsigned ports, unsigned split, uint64_t size, const double* stall, uint64_t seed)
         : wires_(ports), lists_(ports) {
         for (unsigned p = 0; p < ports; ++p) {
             Wires& w = wires_[p];
@@ -44,8 +44,9 @@ public:
                                       w.wvalid, w.wready, w.wlast, w.wdata, w.wstrb, w.bvalid, w.bready, w.bid, w.bresp},
                 p, seed);
             memories.ports[p].stall(stall);
-            memories.place(p, (p + 1) << 20, size);
         }
+        memories.split(split);
+        for (unsigned m = 0; m < split; ++m) memories.place(m, (m + 1) << 20, size);
         memories.choose(model, 0);
     }
 
@@ -190,15 +191,15 @@ uint64_t dram_run(const char* text, unsigned ports, const Request* requests, uns
     return commands.size();
 }
 
-// Transactions on ports of 16 or 128 bytes whose windows of `size` bytes begin at (port + 1) MiB; 0 when a rule of AXI
-// was broken.
-int axi_run(const char* text, unsigned beat, unsigned ports, uint64_t size, const double* stall, uint64_t seed,
+// Transactions on ports of 16 or 128 bytes, which share memories of `size` bytes from (number + 1) MiB; 0 when a rule of
+// AXI was broken.
+int axi_run(const char* text, unsigned beat, unsigned ports, unsigned split, uint64_t size, const double* stall, uint64_t seed,
             Transaction* all, unsigned count, uint8_t* bytes, uint64_t limit, uint64_t* cycles, uint64_t* counts) {
     if (beat == 16) {
-        Bench<16, uint16_t> bench(text, ports, size, stall, seed);
+        Bench<16, uint16_t> bench(text, ports, split, size, stall, seed);
         return drive(bench, all, count, bytes, limit, cycles, counts);
     }
-    Bench<128, std::array<uint32_t, 4>> bench(text, ports, size, stall, seed);
+    Bench<128, std::array<uint32_t, 4>> bench(text, ports, split, size, stall, seed);
     return drive(bench, all, count, bytes, limit, cycles, counts);
 }
 }

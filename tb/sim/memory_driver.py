@@ -99,15 +99,17 @@ def run_dram(model: MemoryModel, requests: Sequence[tuple[int, int, bool, int, i
 
 
 def run_axi(model: MemoryModel, transactions: NDArray[Any], data: NDArray[np.uint8], *, beat: int = 16, ports: int = 1,
-            size: int = 1 << 20, stall: Sequence[float] = (0, 0, 0, 0, 0), seed: int = 0, clock_mhz: float = 300.0,
-            limit: int = 1 << 22) -> tuple[int, MemoryStatistics]:
+            memories: int | None = None, size: int = 1 << 20, stall: Sequence[float] = (0, 0, 0, 0, 0), seed: int = 0,
+            clock_mhz: float = 300.0, limit: int = 1 << 22) -> tuple[int, MemoryStatistics]:
     """Run `TRANSACTION`s, in order on each port; their results and the bytes read are filled in.
 
-    The window of port p is `size` bytes from (p + 1) MiB. Returns the cycles until the last answer and the statistics.
+    Memory m is `size` bytes from (m + 1) MiB; the ports share `memories` of them, or have one each if None. Returns the
+    cycles until the last answer and the statistics.
     """
     cycles, counts = ctypes.c_uint64(), np.zeros(11, np.uint64)
     probabilities = np.array(stall, np.float64)
-    fine = _library().axi_run(model.text(ports, clock_mhz).encode(), beat, ports, ctypes.c_uint64(size),
+    memories = memories or ports
+    fine = _library().axi_run(model.text(memories, clock_mhz).encode(), beat, ports, memories, ctypes.c_uint64(size),
                               _pointer(probabilities), ctypes.c_uint64(seed), _pointer(transactions),
                               len(transactions), _pointer(data), ctypes.c_uint64(limit), ctypes.byref(cycles),
                               _pointer(counts))

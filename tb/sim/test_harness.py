@@ -171,7 +171,7 @@ def test_memory_of_the_backend() -> None:
         assert clocks == pytest.approx(1000 / config.clock_mhz * channels * (
             native.memory.dram.clock_mhz if native.memory.dram else 0), rel=0.01)
         native.close()
-    with pytest.raises(MemoryModelError, match="2 ports cannot share 3"):
+    with pytest.raises(MemoryModelError, match="2 memories cannot share 3"):
         NativeSimulation(config, sizes, verilog=verilog(config), quiet=True, memory=memory_model("ddr4", channels=3))
 
 
@@ -254,8 +254,10 @@ def test_wrong_arguments(machine: Simulation) -> None:
         machine.set_stall(0, 1.0)
     with pytest.raises(ValueError, match="'fetch'"):
         machine.fail(0, "fetch", 0, 1)
-    with pytest.raises(IndexError, match="no memory channel"):
+    with pytest.raises(IndexError, match="no memory port"):
         machine.set_latency(machine.engines, 1, 1)
+    with pytest.raises(IndexError, match="no memory channel"):
+        machine.place(machine.channels, BASE, SIZE)
     machine.close()
     with pytest.raises(SimulationError, match="closed"):
         machine.read(0)

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 X16, X8, HBM = ddr4_2400(), ddr4_2400(8), hbm2()
 DRAMS = {"x16": X16, "x8": X8, "hbm2": HBM}
-DDR4 = MemoryModel(dram=X16)
+DDR4 = MemoryModel(dram=X16, channels=1)
 READ, WRITE = False, True
 
 
@@ -427,7 +427,7 @@ def test_ports_share_the_bus(layout: Layout, ports: int, mhz: float, least_share
 
 
 def test_private_channels() -> None:
-    """HBM2: a pseudo-channel for each port, so that the rate of one does not depend on the others"""
+    """a channel for each memory, so that the rate of one does not depend on the others"""
     model = memory_model("hbm2")
     alone, both = stream(model, 1, 128, 450.0), stream(model, 4, 128, 450.0)
     assert alone[0] <= both[0] < alone[0] * 1.02
@@ -438,14 +438,19 @@ def test_private_channels() -> None:
     assert shared[0] > 1.9 * both[0]
 
 
-@pytest.mark.parametrize("name", ["ideal", "ddr4", "hbm2"])
+@pytest.mark.parametrize(("name", "memories", "channels"),
+                         [("ideal", 4, None), ("ideal", 2, None), ("ddr4", 4, 1), ("ddr4", 1, None), ("hbm2", 4, None),
+                          ("hbm2", 2, 2)])
 @pytest.mark.parametrize(("beat", "mhz", "stall"), [(16, 300.0, 0.0), (16, 187.3, 0.3), (128, 450.0, 0.1)])
-def test_data(name: str, beat: int, mhz: float, stall: float, rng: np.random.Generator, seed: int) -> None:
+def test_data(name: str, memories: int, channels: int | None, beat: int, mhz: float, stall: float,
+              rng: np.random.Generator, seed: int) -> None:
     """Mixed traffic of several ports, both IDs: every read gives what a dictionary has at that place.
 
-    A transaction that touches the bytes of one under way, one of them a write, waits for all before it.
+    A transaction that touches the bytes of one under way, one of them a write, waits for all before it; ports of a
+    memory use pages of their own.
     """
     ports, size, count = 4, 1 << 14, 500
+    together = ports // memories
     t = np.zeros(count, TRANSACTION)
     expected: list[tuple[slice, NDArray[np.uint8]]] = []
     images = [np.zeros(size, np.uint8) for _ in range(ports)]
@@ -455,30 +460,33 @@ def test_data(name: str, beat: int, mhz: float, stall: float, rng: np.random.Gen
     for i in range(count):
         port, write = int(rng.integers(ports)), bool(rng.random() < 0.4)
         page = int(rng.integers(size // 4096)) * 4096
+        moved = 4096 * (page // 4096 * (together - 1) + port % together)  # from the port's own page to the memory's
         first = int(rng.integers(4096 // beat))
         beats = int(min(rng.integers(1, 33), 4096 // beat - first))
         start, end = page + first * beat, page + (first + beats) * beat
         barrier = any(s < end and start < e and (w or write) for s, e, w in under_way[port])
         under_way[port] = [*([] if barrier else under_way[port]), (start, end, write)]
         span = slice(free, free + end - start)
-        t[i] = (0, (port + 1 << 20) + start, free, port, write, rng.integers(2), beats, barrier, 0, 0, 0, 0)
+        at = (port // together + 1 << 20) + start + moved
+        t[i] = (0, at, free, port, write, rng.integers(2), beats, barrier, 0, 0, 0, 0)
         if write:
             images[port][start:end] = data[span]
         else:
             expected.append((span, images[port][start:end].copy()))
         free += end - start
-    model = memory_model(name)
-    cycles, s = run_axi(model, t, data, beat=beat, ports=ports, size=size, stall=[stall] * 5, seed=seed, clock_mhz=mhz)
+    model = memory_model(name, channels=channels)
+    settings: dict[str, Any] = {"beat": beat, "ports": ports, "memories": memories, "size": together * size,
+                                "stall": [stall] * 5, "seed": seed, "clock_mhz": mhz}
+    cycles, s = run_axi(model, t, data, **settings)
     assert not t["response"].any()
     for span, image in expected:
         assert np.array_equal(data[span], image)
     assert len(expected) > 200
     if model.dram is not None:
         assert s.read_bursts * model.dram.burst_bytes >= s.read_bytes
-        assert s.clocks == pytest.approx(cycles * model.dram.clock_mhz / mhz * model.channel_count(ports), rel=0.01)
+        assert s.clocks == pytest.approx(cycles * model.dram.clock_mhz / mhz * model.channel_count(memories), rel=0.01)
     again = t.copy()
-    assert run_axi(model, again, data.copy(), beat=beat, ports=ports, size=size, stall=[stall] * 5, seed=seed,
-                   clock_mhz=mhz) == (cycles, s)
+    assert run_axi(model, again, data.copy(), **settings) == (cycles, s)
     assert np.array_equal(again, t)
 
 
@@ -524,9 +532,9 @@ def test_it_costs_little() -> None:
 def test_defaults() -> None:
     ideal, ddr4, hbm = (memory_model(name) for name in ("ideal", "ddr4", "hbm2"))
     assert (ideal.kind, ideal.read_latency, ideal.channel_count(4)) == ("ideal", 32, 0)
-    assert (ddr4.kind, ddr4.read_latency, ddr4.channel_count(4)) == ("DDR4-2400 x16", 24, 1)
+    assert (ddr4.kind, ddr4.read_latency, ddr4.channel_count(1)) == ("DDR4-2400 x16", 24, 1)
     assert (hbm.kind, hbm.channel_count(16)) == ("HBM2 pseudo-channel", 16)
-    assert replace(ddr4, channels=4).channel_count(4) == 4
+    assert replace(ddr4, channels=2).channel_count(4) == 2
     assert "engine_khz 123000\n" in ddr4.text(4, 123.0)
     assert "engine_khz 50000\n" in replace(ddr4, clock_mhz=50.0).text(4, 123.0)
     assert len({ideal, ddr4, hbm, memory_model("ddr4")}) == 3
@@ -549,7 +557,7 @@ def test_mappings(mapping: str, letters: str) -> None:
     (lambda: MemoryModel(dram=X16, page=3000), "page = 3000 is not a power of two"),
     (lambda: MemoryModel(dram=replace(X16, bus_bytes=16), page=64), "less than a burst of 128 bytes"),
     (lambda: MemoryModel(layout="diagonal"), "'diagonal' is not one of stacked, interleaved, physical"),  # type: ignore[arg-type]
-    (lambda: MemoryModel(dram=X16, channels=3).text(4, 100.0), "4 ports cannot share 3 DRAM channels"),
+    (lambda: MemoryModel(dram=X16, channels=3).text(4, 100.0), "4 memories cannot share 3 DRAM channels"),
     (lambda: replace(X16, groups=3), "dram.groups = 3 is not a power of two"),
     (lambda: replace(X16, rfc=9000), "leaves no time between refreshes"),
     (lambda: replace(X16, cl=0), "dram.cl = 0 is not a whole number from 1"),

@@ -78,7 +78,7 @@ MODELS: dict[str, dict[str, Any]] = {
 def check(model: QuantisedModel, config: Config, passes: list[int], image: Image | None = None) -> int:
     """run the passes on both and compare all logits; the number of logits compared"""
     image = image or compile_model(model, config)
-    golden, compiled = GoldenSession(model), Machine(config, image.channels, image.program, image.stored)
+    golden, compiled = GoldenSession(model), Machine(config, image.engines, image.program, image.stored)
     rng, base, compared = np.random.default_rng(5), 0, 0
     for count in passes:
         tokens = rng.integers(0, model.vocab, count)
@@ -110,7 +110,7 @@ def test_tree_masks_and_positions() -> None:
     model = random_model(4, numerics=NUMERICS, gated=True, hidden=32, heads=4, kv_heads=2, head_dim=8, vocab=64)
     config = machine(2, 8, 4)
     image = compile_model(model, config)
-    golden, compiled = GoldenSession(model), Machine(config, image.channels, image.program, image.stored)
+    golden, compiled = GoldenSession(model), Machine(config, image.engines, image.program, image.stored)
     mask = np.array([[1, 0, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 1, 1]], bool)
     for base, mask_now, positions in ((0, None, None), (4, mask, [4, 5, 5, 6])):
         tokens = [1, 2, 3, 4]
@@ -125,7 +125,7 @@ def test_context_is_cut() -> None:
     )
     image = compile_model(model, machine(1, 8, 2), context=20)
     assert image.model.context == 20
-    assert len(image.channels[0]) < len(compile_model(model, machine(1, 8, 2)).channels[0])
+    assert len(image.engines[0]) < len(compile_model(model, machine(1, 8, 2)).engines[0])
     check(model, machine(1, 8, 2), [2, 2, 1], image)
 
 
@@ -141,7 +141,7 @@ def test_first_difference_is_named() -> None:
     )
     image = compile_model(model, machine(2, 8, 2))
     exchanges: list[Exchange] = []
-    Machine(image.config, image.channels, image.program, image.stored).run([5, 7], base=0, observe=exchanges.append)
+    Machine(image.config, image.engines, image.program, image.stored).run([5, 7], base=0, observe=exchanges.append)
     words = _captured(exchanges, 2)
     assert first_difference(exchanges, words, image.op_names, 2) is None
     at = next(i for i, x in enumerate(exchanges) if image.op_names[x.op] == "layer.1.projection.wait")
@@ -164,7 +164,7 @@ def test_broken_op_is_found(name: str) -> None:
     )
     config = machine(1, 8, 2)
     image = compile_model(model, config)
-    channel = bytearray(image.channels[0])
+    channel = bytearray(image.engines[0])
     at = 64 * image.op_names.index(name)
     channel[at : at + 64] = channel[64 * image.op_names.index("layer.0.fence") :][:64]
     broken = Machine(config, [bytes(channel)], image.program, image.stored)
@@ -182,7 +182,7 @@ BASE: dict[str, Any] = {"gated": True, "hidden": 32, "heads": 2, "kv_heads": 1, 
 def check_head(model: QuantisedModel, config: Config, mode: HeadMode, passes: int = 3) -> tuple[int, int]:
     """passes on both; (results compared, rows read by the scan)"""
     image = compile_model(model, config, head=mode)
-    golden, compiled = GoldenSession(model), Machine(config, image.channels, image.program, image.stored)
+    golden, compiled = GoldenSession(model), Machine(config, image.engines, image.program, image.stored)
     rng, base, compared, scanned = np.random.default_rng(5), 0, 0, 0
     for i in range(passes):
         count = int(rng.integers(1, config.pods + 1))
@@ -253,7 +253,7 @@ def test_zero_hidden_state() -> None:
     for mode in HEADS:
         check_head(model, machine(2, 8, 2), mode)
     image = compile_model(model, machine(2, 8, 2), head=HEADS[1])
-    compiled = Machine(image.config, image.channels, image.program, image.stored)
+    compiled = Machine(image.config, image.engines, image.program, image.stored)
     compiled.run([3], base=0)
     assert [v for _, v in compiled.results[0]] == [0] * 16
 
@@ -263,7 +263,7 @@ def test_engines_read_all_of_the_coarse_head_once() -> None:
     model = with_coarse_head(random_model(16, numerics=NUMERICS, vocab=100, **BASE), 4, bits=4, tiles=19)
     for mode in HEADS:
         image = compile_model(model, machine(3, 8, 2), head=mode)
-        for engine, channel in enumerate(image.channels):
+        for engine, channel in enumerate(image.engines):
             program = channel[image.program :][: OP_BYTES * len(image.op_names)]
             context = {"tokens": 1, "base": 0, "head": 1, "token": [5], "position": [0]}
             asked = list(read_requests(image.config, program, context, jobs=[0, 9]))
@@ -286,8 +286,8 @@ def test_engines_read_all_of_the_coarse_head_once() -> None:
 def test_broken_op_of_the_coarse_head_is_found(name: str) -> None:
     model = with_coarse_head(random_model(17, numerics=NUMERICS, vocab=140, **BASE), 5)
     image = compile_model(model, machine(1, 8, 2), head=HEADS[1])
-    whole = Machine(image.config, image.channels, image.program, image.stored)
-    channel = bytearray(image.channels[0])
+    whole = Machine(image.config, image.engines, image.program, image.stored)
+    channel = bytearray(image.engines[0])
     at = 64 * image.op_names.index(name)
     channel[at : at + 64] = channel[64 * image.op_names.index("layer.0.fence") :][:64]
     broken = Machine(image.config, [bytes(channel)], image.program, image.stored)

@@ -74,7 +74,7 @@ def test_wrong_machine(backend: NativeSimulation) -> None:
 
     with pytest.raises(DeviceError, match="no LPU answers: its ID register reads 0xffffffff"):
         Device(Empty(), TINY)  # type: ignore[arg-type]
-    with pytest.raises(ImageError, match="1 memory images for 2 engines"):
+    with pytest.raises(ImageError, match="1 memory images for 2 channels"):
         NativeSimulation(TINY, [100])
 
 

@@ -172,6 +172,8 @@ def test_to_the_context_limit(lpu: Lpu) -> None:
         (["--latency", 0], ["latency"]),
         (["--stall", 1], ["stall"]),
         (["--memory", "sram"], ["--memory", "sram"]),
+        (["--drams", 1], ["channels", "ideal"]),
+        (["--memory", "ddr4", "--drams", 0], ["channels = 0"]),
         (["--backend", "float", "--check"], ["--check"]),
         (["--backend", "fpga"], ["fpga", "lpu --help"]),
         (["--engines", "many"], ["--engines"]),

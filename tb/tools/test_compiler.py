@@ -68,7 +68,7 @@ def coarse(codebooks: Any, indices: Any) -> CoarseHead:
 
 def ops(image: Image, engine: int) -> list[dict[str, Any]]:
     count = len(image.op_names)
-    data = image.channels[engine][image.program : image.program + count * OP_BYTES]
+    data = image.engines[engine][image.program : image.program + count * OP_BYTES]
     return [decode(data[i : i + OP_BYTES]) for i in range(0, len(data), OP_BYTES)]
 
 
@@ -228,10 +228,10 @@ def test_head_rows() -> None:
 
 def test_the_same_bytes_each_time() -> None:
     first, second = (compile_model(small(), config()) for _ in range(2))
-    assert first.channels == second.channels
+    assert first.engines == second.engines
     assert first.regions == second.regions
     other = compile_model(small(), config(memory__fifo_beats=64, name="other", clock_mhz=1.0))
-    assert other.channels == first.channels, "what is not in the fingerprint must not change an image"
+    assert other.engines == first.engines, "what is not in the fingerprint must not change an image"
 
 
 @pytest.mark.parametrize("lanes", [8, 16, 64, 128])
@@ -244,8 +244,8 @@ def test_regions(lanes: int) -> None:
             assert r.offset % max(64, lanes) == 0
             assert r.offset >= end
             end = r.offset + r.size
-        assert image.stored[e] <= len(image.channels[e])
-        assert end <= len(image.channels[e])
+        assert image.stored[e] <= len(image.engines[e])
+        assert end <= len(image.engines[e])
         working = {r.name for r in regions if r.size and r.offset >= image.stored[e]}
         assert working <= {"logits", "layer.0.keys", "layer.0.values", "layer.1.keys", "layer.1.values"}
         starts = {r.name: r.offset for r in regions}

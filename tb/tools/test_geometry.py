@@ -52,7 +52,7 @@ def shapes(program: list[tuple[str, bytes]]) -> list[tuple[str, dict[str, Any]]]
 
 
 def stored_program(image: Image, engine: int) -> list[tuple[str, bytes]]:
-    data = image.channels[engine][image.program :]
+    data = image.engines[engine][image.program :]
     return [(name, data[i * OP_BYTES : (i + 1) * OP_BYTES]) for i, name in enumerate(image.op_names)]
 
 
@@ -89,7 +89,7 @@ def test_rows_that_fine_reads(k: int, extra: int) -> None:
     """candidates and as many more as asked for, all over the vocabulary; never more than there are"""
     config, model = machine(3, 8), drawn("gpt2")
     image = blank_image(sizes(model), config, head=HeadMode("certified", k=k), coarse=Coarse(tiles=8, rows=extra))
-    golden = Machine(config, image.channels, image.program, image.stored)
+    golden = Machine(config, image.engines, image.program, image.stored)
     golden.run([5, 6], base=0)
     assert [len(rows) for rows in golden.rows] == [min(k + extra, 77)] * 2
     if extra > 1:

@@ -20,6 +20,7 @@ from lpu.tools.errors import ImageError, ToolError, UserError
 from lpu.tools.head_mode import HeadMode
 from lpu.tools.image import Image, load_image
 from lpu.tools.importers import load_model
+from lpu.tools.layout import memory_offset, separate
 
 NUMERICS = Numerics(block=8, table_bits=6)
 LIMITS = Limits(max_hidden=64, max_ffn=64, max_context=64, max_head_dim=32, vector_rows=32)
@@ -111,6 +112,40 @@ def test_saved_and_loaded(image: Image, bundle: Bundle, saved: Path, tmp_path: P
     assert contents(tmp_path / "again") == contents(saved)
 
 
+@pytest.mark.parametrize(("engines", "channels", "page"), [(2, 1, 256), (3, 1, 512), (4, 2, 4096), (6, 1, 256)])
+def test_engines_that_share_a_memory(bundle: Bundle, tmp_path: Path, engines: int, channels: int, page: int) -> None:
+    """A file for each memory, its pages those of the engines in turn, padded to the longest; the images come back.
+
+    The program of an engine does not depend on how its pages lie, but for the fingerprint in it.
+    """
+    alone = compile_model(bundle.model, CONFIG.replace(engines=engines))
+    config = CONFIG.replace(engines=engines, memory__channels=channels, memory__page=page)
+    image, n = compile_model(bundle.model, config), engines // channels
+    assert [len(e) for e in image.engines] == [len(e) for e in alone.engines]
+    assert sum(a != b for a, b in zip(image.engines[0], alone.engines[0], strict=True)) <= 4
+    image.save(tmp_path / "out", bundle)
+    places = 0
+    for c in range(channels):
+        memory = (tmp_path / "out" / f"channel{c:02d}.bin").read_bytes()
+        own = range(c * n, c * n + n)
+        assert len(memory) == n * page * max(-(-image.stored[e] // page) for e in own)
+        assert image.channels[c].startswith(memory.rstrip(b"\0"))
+        for e in own:
+            for offset in (0, 1, page - 1, page, page + 7, image.stored[e] - 1):
+                place = (offset // page * n + e - own[0]) * page + offset % page
+                assert memory_offset(config, e, offset) == place
+                assert memory[place] == image.engines[e][offset]
+                places += 1
+    assert places == 6 * engines
+    assert not (tmp_path / "out" / f"channel{channels:02d}.bin").exists()
+    loaded = load_image(tmp_path / "out")[0]
+    assert (loaded.engines, loaded.channels) == (image.engines, image.channels)
+    assert separate(config, image.channels)[0].startswith(image.engines[0])
+    for other in (CONFIG.replace(engines=engines), config.replace(memory__page=2 * page)):
+        with pytest.raises(ImageError, match="compile the model again"):
+            image.require(other)
+
+
 def test_the_folder_stands_alone(saved: Path, tmp_path: Path) -> None:
     moved = tmp_path / "elsewhere"
     shutil.move(saved, moved)
@@ -119,6 +154,7 @@ def test_the_folder_stands_alone(saved: Path, tmp_path: Path) -> None:
 
 def test_working_memory_is_not_stored(image: Image, saved: Path) -> None:
     for e, channel in enumerate(image.channels):
+        assert channel == image.engines[e]
         assert (saved / f"channel{e:02d}.bin").stat().st_size == image.stored[e] < len(channel)
         assert not any(channel[image.stored[e] :])
 

@@ -100,8 +100,8 @@ class Lpu:
         """hash of the machine, what it runs and what quality is measured on"""
         image, quality = self._image, self._quality
         digest = hashlib.sha256()
-        for channel, stored in zip(image.channels, image.stored, strict=True):
-            digest.update(memoryview(channel)[:stored])
+        for content in image.loaded:
+            digest.update(content)
         for text in emit(image.config).values():
             digest.update(text.encode())
         about = [self._system, self._behind, image.config.clock_mhz, image.head.to_dict(), quality.tokens]

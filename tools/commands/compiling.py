@@ -8,7 +8,7 @@ from .. import report
 from ..compiler import compile_model
 from ..errors import ModelError
 from ..folder import check_target
-from ..image import KIND
+from ..image import KIND, channel_file
 from ..library import open_model, prepare
 from .options import Calibration, Context, Head, Json, Machine, Out, RequiredModel
 
@@ -43,8 +43,8 @@ def command(
         image = compile_model(bundle.model, chosen, context=positions, head=mode)
         image.save(out, bundle)
     rows = [
-        (f"channel{e:02d}.bin", stored, len(channel))
-        for e, (stored, channel) in enumerate(zip(image.stored, image.channels, strict=True))
+        (channel_file(c), len(stored), len(channel))
+        for c, (stored, channel) in enumerate(zip(image.loaded, image.channels, strict=True))
     ]
     if as_json:
         report.emit(
@@ -56,6 +56,9 @@ def command(
                 "ops": len(image.op_names),
                 "head": {**mode.to_dict(), **asdict(image.head_bytes())},
                 "channels": [{"file": f, "stored": s, "memory": m} for f, s, m in rows],
+                "engines": [
+                    {"stored": s, "memory": len(e)} for s, e in zip(image.stored, image.engines, strict=True)
+                ],
             }
         )
         return 0

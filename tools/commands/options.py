@@ -137,6 +137,15 @@ class SimulatedMemory:
             rich_help_panel=_SIMULATION,
         ),
     ] = MemoryKind.ideal
+    drams: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            show_default="one for each memory",
+            help="DRAM channels; if fewer than the machine's memories, these lie in them one after the other.",
+            rich_help_panel=_SIMULATION,
+        ),
+    ] = None
     latency: Annotated[
         int | None,
         typer.Option(
@@ -159,7 +168,9 @@ class SimulatedMemory:
             raise UserError(f"latency {self.latency} is outside 1 to 100000 cycles")
         if not 0 <= self.stall < 1:
             raise UserError(f"stall {self.stall} is not a chance from 0 to below 1")
-        return memory_model(self.memory.value, read_latency=self.latency, write_latency=self.latency)
+        return memory_model(
+            self.memory.value, channels=self.drams, read_latency=self.latency, write_latency=self.latency
+        )
 
 
 def numerics(settings: list[str] | None) -> Numerics:

@@ -178,7 +178,7 @@ class Twin:
         self.c, self.machine = config, machine
         self.values = {(n, t): 0 for n, r in REGISTERS.items() for t in range(config.pods if r.count > 1 else 1)}
         self.values["TOKENS", 0] = 1
-        self.windows = [{"base": 0, "limit": 0} for _ in range(config.engines)]
+        self.windows = [{"base": 0, "limit": 0} for _ in range(config.channels)]
         self.entries = {REGISTERS[n].address + 4 * t: (n, t) for n, t in self.values}
 
     def read(self, address: int) -> tuple[int, int]:
@@ -235,8 +235,8 @@ class Twin:
             "TOKENS": idle and 1 <= new <= c.pods,
             "BASE": idle and new < 1 << 17,
             "FLAGS": idle and new < 4,
-            "WINDOW_SELECT": new < c.engines,
-            "WINDOW_BASE_LOW": free and given % c.lanes == 0,
+            "WINDOW_SELECT": new < c.channels,
+            "WINDOW_BASE_LOW": free and given % c.window_alignment == 0,
             "WINDOW_BASE_HIGH": free and high,
             "WINDOW_LIMIT_LOW": free,
             "WINDOW_LIMIT_HIGH": free and high,
@@ -300,7 +300,7 @@ class Rig:
         for name in ("token", "position", "mask"):
             self.bench.check(list(context[name]), [values[name.upper(), t] for t in range(c.pods)], name)
         window, bits = int(dut.window.value), dma_window(c).size
-        found = [unpack(dma_window(c), window >> n * bits & ((1 << bits) - 1)) for n in range(c.engines)]
+        found = [unpack(dma_window(c), window >> n * bits & ((1 << bits) - 1)) for n in range(c.channels)]
         self.bench.check(found, self.twin.windows, "windows")
         self.bench.check(int(dut.watchdog.value), values["WATCHDOG", 0], "watchdog")
         selected = int(dut.counter_engine.value) << 8 | int(dut.counter_index.value)
@@ -351,7 +351,7 @@ async def random_accesses(dut: Any) -> None:
             continue
         value = int(rng.integers(1 << 32)) & ((1 << int(rng.integers(1, 33))) - 1)
         if rng.random() < 0.5:
-            value &= ~(rig.config.lanes - 1)
+            value &= ~(rig.config.window_alignment - 1)
         strobe = 15 if rng.random() < 0.7 else int(rng.integers(16))
         await rig.write(address, value, strobe)
         rig.check_outputs()
@@ -392,15 +392,15 @@ async def locked_windows(dut: Any) -> None:
     c = rig.config
     for _ in range(2):  # a hardware reset opens the lock
         await rig.reset()
-        for engine in {0, c.engines // 2, c.engines - 1}:
-            await rig.write_named("WINDOW_SELECT", engine)
-            await rig.write_named("WINDOW_BASE_LOW", 0x1000 * engine + c.lanes)
-            await rig.write_named("WINDOW_LIMIT_LOW", 0xFFFFFFFF - engine)
+        for channel in {0, c.channels // 2, c.channels - 1}:
+            await rig.write_named("WINDOW_SELECT", channel)
+            await rig.write_named("WINDOW_BASE_LOW", 0x1000 * channel + c.window_alignment)
+            await rig.write_named("WINDOW_LIMIT_LOW", 0xFFFFFFFF - channel)
             high = OKAY if c.memory.address_bits > 32 else SLVERR
             rig.bench.check(await rig.write_named("WINDOW_BASE_HIGH", 1), high, "upper half")
             rig.bench.check(await rig.write_named("WINDOW_LIMIT_HIGH", 1), high, "upper half")
-        rig.bench.check(await rig.write_named("WINDOW_SELECT", c.engines), SLVERR, "channel that does not exist")
-        rig.bench.check(await rig.write_named("WINDOW_BASE_LOW", c.lanes // 2), SLVERR, "base within a beat")
+        rig.bench.check(await rig.write_named("WINDOW_SELECT", c.channels), SLVERR, "channel that does not exist")
+        rig.bench.check(await rig.write_named("WINDOW_BASE_LOW", c.window_alignment // 2), SLVERR, "unaligned base")
         rig.check_outputs()
         for value in (0, 1, 0):
             await rig.write_named("WINDOW_LOCK", value)

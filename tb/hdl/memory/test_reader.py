@@ -10,16 +10,22 @@ import pytest
 from lpu.hdl.common.payloads import read_request
 from lpu.hdl.config import Config, Memory, preset
 from lpu.hdl.isa import Fault
+from lpu.hdl.memory.axi import image_place
 from lpu.hdl.memory.reader import PROGRAM_BURST, PROGRAM_FIFO, Reader
-from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, parameters, run_bench
+from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, pack, parameters, run_bench
 from lpu.tb.hdl.memory.axi_memory import DECERR, EXOKAY, OKAY, SLVERR, Behaviour, ReadMemory, content
+from lpu.tools.layout import memory_offset
 
 CASES = {
     "kv260": preset("kv260"),
-    "narrow": Config(lanes=8, memory=Memory(address_bits=32, fifo_beats=16, max_burst=1, max_outstanding=9)),
+    "narrow": Config(lanes=8, engines=3, memory=Memory(address_bits=32, fifo_beats=16, max_burst=1, max_outstanding=9,
+                                                       channels=1, page=256)),
     "wide": Config(lanes=128, memory=Memory(address_bits=64, fifo_beats=256, max_burst=256, max_outstanding=11)),
+    "two": Config(lanes=16, engines=4, memory=Memory(max_burst=32, channels=2, page=512)),
+    "six": Config(lanes=8, engines=6, memory=Memory(address_bits=36, max_burst=16, channels=1, page=1024)),
 }
-FULL_RATE_LATENCY = {"kv260": 200, "narrow": 2, "wide": 128}
+"""one engine alone (wide), and 2, 3, 4 (kv260) and 6 that share a memory; pages of one burst and of many"""
+FULL_RATE_LATENCY = {"kv260": 200, "narrow": 2, "wide": 128, "two": 200, "six": 128}
 """cycles of memory latency at which the case still has to move a beat in every cycle"""
 
 Request = dict[str, int]
@@ -53,32 +59,41 @@ class Rig:
     def clear(self) -> None:
         self.pulses = {"data": 0, "program": 0}
 
+    def address(self, offset: int) -> int:
+        """where byte `offset` of the image lies"""
+        return self.base + memory_offset(self.config, self.turn, offset)
+
     async def reset(self, base: int | None = None, size: int = 1 << 30) -> None:
-        """Reset with a window of `size` bytes."""
+        """Reset with a window up to byte `size` of the image of one of the engines that share the memory."""
         bits = self.config.memory.address_bits
-        self.base = (0xA5C3 << bits - 17) // self.lanes * self.lanes + 3 * self.lanes if base is None else base
-        self.dut.window_base.value = self.base
-        self.dut.window_limit.value = min(self.base + size, (1 << bits) - 1)
+        unit = self.config.window_alignment
+        self.base = (0xA5C3 << bits - 17) // unit * unit + 3 * unit if base is None else base
+        self.turn = int(self.bench.rng.integers(self.config.sharers))
+        limit = self.address(size - 1) + 1 if size else self.base
+        turn = {"turn": self.turn} if self.config.sharers > 1 else {}
+        place = {"window": {"base": self.base, "limit": min(limit, (1 << bits) - 1)}, **turn}
+        self.dut.place.value = pack(image_place(self.config), place)
         self.dut.stop.value = 0
         self.memory.behaviour = Behaviour()
         await self.bench.reset()
 
     def answer(self, requests: list[Request]) -> list[int]:
         """what these requests read"""
-        first = [self.base + r["offset"] // self.lanes * self.lanes for r in requests]
-        return [content(a + n * self.lanes, self.lanes) for a, r in zip(first, requests, strict=True)
+        first = [r["offset"] // self.lanes * self.lanes for r in requests]
+        return [content(self.address(a + n * self.lanes), self.lanes) for a, r in zip(first, requests, strict=True)
                 for n in range(r["beats"])]
 
     def bursts(self, requests: list[Request], longest: int) -> list[tuple[int, int]]:
-        """address and beats of their bursts: cut at multiples of the longest burst that never crosses 4 KiB"""
-        chunk = min(longest, self.config.memory.max_burst, 4096 // self.lanes) * self.lanes
+        """address and beats of their bursts, cut at multiples of the longest that crosses neither 4 KiB nor a page"""
+        page = self.config.memory.page if self.config.sharers > 1 else 4096
+        chunk = min(min(longest, self.config.memory.max_burst) * self.lanes, 4096, page)
         found = []
         for request in requests:
-            at = self.base + request["offset"] // self.lanes * self.lanes
+            at = request["offset"] // self.lanes * self.lanes
             end = at + request["beats"] * self.lanes
             while at < end:
-                to = min(end, at // chunk * chunk + chunk)
-                found.append((at, (to - at) // self.lanes))
+                to = min(end, at + chunk - self.address(at) % chunk)
+                found.append((self.address(at), (to - at) // self.lanes))
                 at = to
         return found
 
@@ -139,8 +154,9 @@ async def full_rate(dut: Any) -> None:
         await rig.outputs["data"].drained(within=sum(sizes) + wait + 50)
         cycles = rig.outputs["data"].cycles
         if wait == 1:
-            rig.bench.check(rig.memory.bursts[0].cycle - rig.inputs["data"].cycles[0], Reader.latency, "latency")
-            rig.bench.check(cycles[0] - rig.memory.bursts[0].cycle - 1, Reader.return_latency, "return latency")
+            first = rig.memory.bursts[0].cycle
+            rig.bench.check(first - rig.inputs["data"].cycles[0], Reader.latency(rig.config), "latency")
+            rig.bench.check(cycles[0] - first - 1, Reader.return_latency, "return latency")
         elif sizes[0] == 9 and rig.config.memory.max_outstanding * 9 < wait + 10:
             continue  # short bursts do not cover this latency
         rig.bench.check(cycles[-1] - cycles[0], (sum(sizes) - 1) * Reader.interval, f"full rate at latency {wait}")
@@ -229,7 +245,7 @@ async def read_errors(dut: Any) -> None:
         for response in (SLVERR, DECERR):
             await rig.reset()
             request = [{"offset": 0, "beats": 6}]
-            bad = rig.base + 3 * rig.lanes
+            bad = rig.address(3 * rig.lanes)
             rig.memory.behaviour = Behaviour((3, 3), error=lambda a, bad=bad, response=response:
                                              response if a == bad else OKAY)
             rig.outputs[client].expect(rig.answer([{"offset": 0, "beats": 3}]))
@@ -277,7 +293,8 @@ async def reset_in_mid_stream(dut: Any) -> None:
         await output.drained(within=3000)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=[pytest.mark.exhaustive] if c in ("two", "six") else []) for c in CASES])
 def test_reader(case: str) -> None:
     config = CASES[case]
     run_bench(Reader(config), "lpu.tb.hdl.memory.test_reader", name=f"reader_{case}",

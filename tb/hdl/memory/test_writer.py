@@ -9,15 +9,21 @@ import pytest
 from lpu.hdl.common.payloads import write_request
 from lpu.hdl.config import Config, Memory, preset
 from lpu.hdl.isa import Fault
+from lpu.hdl.memory.axi import image_place
 from lpu.hdl.memory.writer import Writer
-from lpu.tb.bench import Bench, StreamDriver, parameters, run_bench
+from lpu.tb.bench import Bench, StreamDriver, pack, parameters, run_bench
 from lpu.tb.hdl.memory.axi_memory import DECERR, EXOKAY, OKAY, SLVERR, Behaviour, Write, WriteMemory
+from lpu.tools.layout import memory_offset
 
 CASES = {
-    "narrow": Config(lanes=8, memory=Memory(address_bits=32, max_writes=1)),
+    "narrow": Config(lanes=8, engines=3, memory=Memory(address_bits=32, max_writes=1, channels=1, page=256)),
     "ulx3s": preset("ulx3s"),
     "wide": Config(lanes=128, memory=Memory(address_bits=64, max_writes=21)),
+    "kv260": preset("kv260"),
+    "two": Config(lanes=16, engines=4, memory=Memory(channels=2, page=512)),
+    "six": Config(lanes=8, engines=6, memory=Memory(address_bits=36, channels=1, page=1024)),
 }
+"""one engine alone (ulx3s, wide), and 2, 3 (narrow), 4 and 6 that share a memory"""
 
 Request = dict[str, int]
 
@@ -48,12 +54,20 @@ class Rig:
     def clear(self) -> None:
         self.pulses = 0
 
+    def address(self, offset: int) -> int:
+        """where byte `offset` of the image lies"""
+        return self.base + memory_offset(self.config, self.turn, offset)
+
     async def reset(self, base: int | None = None, size: int = 1 << 30) -> None:
-        """Reset with a window of `size` bytes."""
+        """Reset with a window up to byte `size` of the image of one of the engines that share the memory."""
         bits = self.config.memory.address_bits
-        self.base = (0xA5C3 << bits - 17) // self.lanes * self.lanes + 3 * self.lanes if base is None else base
-        self.dut.window_base.value = self.base
-        self.dut.window_limit.value = min(self.base + size, (1 << bits) - 1)
+        unit = self.config.window_alignment
+        self.base = (0xA5C3 << bits - 17) // unit * unit + 3 * unit if base is None else base
+        self.turn = int(self.bench.rng.integers(self.config.sharers))
+        limit = self.address(size - 1) + 1 if size else self.base
+        turn = {"turn": self.turn} if self.config.sharers > 1 else {}
+        place = {"window": {"base": self.base, "limit": min(limit, (1 << bits) - 1)}, **turn}
+        self.dut.place.value = pack(image_place(self.config), place)
         self.dut.stop.value = 0
         self.memory.behaviour = Behaviour()
         self.memory.order = "any"
@@ -70,7 +84,7 @@ class Rig:
 
     def answer(self, requests: list[Request]) -> list[Write]:
         """what these requests do to the memory"""
-        return [Write(self.base + r["offset"] // self.lanes * self.lanes, r["data"], r["strobe"]) for r in requests]
+        return [Write(self.address(r["offset"] // self.lanes * self.lanes), r["data"], r["strobe"]) for r in requests]
 
     async def quiet(self, within: int = 1000) -> None:
         """Wait until all is written and the writer says so."""
@@ -111,7 +125,7 @@ async def full_rate(dut: Any) -> None:
         rig.input.queue(requests)
         await rig.quiet(within=len(requests) * 4 + 3 * 210)
         rig.check(requests)
-        rig.bench.check(rig.memory.cycles[0] - rig.input.cycles[0], Writer.latency, "latency")
+        rig.bench.check(rig.memory.cycles[0] - rig.input.cycles[0], Writer.latency(rig.config), "latency")
         if latency == 200:
             rig.bench.check(rig.memory.most, most, "writes in flight")
         elif most > latency + 1:
@@ -123,12 +137,13 @@ async def full_rate(dut: Any) -> None:
 async def window(dut: Any) -> None:
     rig = Rig(dut)
     top = 1 << rig.config.memory.address_bits
-    lanes = rig.lanes
+    lanes, page = rig.lanes, rig.config.memory.page
+    last = (1 << 17) // (page * rig.config.sharers) * page - 2 * lanes  # beat of each image in the last 128 KiB but one
     for base, size, good, bad in (
         (None, 10 * lanes, 9 * lanes, 10 * lanes),
         (None, 10 * lanes, 0, (1 << 32) - lanes),
         (None, 10 * lanes - 1, 8 * lanes, 9 * lanes),
-        (top - (1 << 17), 1 << 17, (1 << 17) - 2 * lanes, 1 << 17),
+        (top - (1 << 17), 1 << 17, last, 1 << 17),
         (None, 0, None, 0),
     ):
         await rig.reset(base, size)
@@ -147,7 +162,7 @@ async def write_errors(dut: Any) -> None:
     rig = Rig(dut)
     for response in (SLVERR, DECERR):
         await rig.reset()
-        bad = rig.base + 3 * rig.lanes
+        bad = rig.address(3 * rig.lanes)
         rig.memory.behaviour = Behaviour((3, 3), error=lambda a, bad=bad, response=response:
                                          response if a == bad else OKAY)
         await rig.input.send([rig.request(n * rig.lanes) for n in range(3)])
@@ -207,7 +222,8 @@ async def reset_in_mid_stream(dut: Any) -> None:
     rig.check(requests)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=[pytest.mark.exhaustive] if c in ("two", "six") else []) for c in CASES])
 def test_writer(case: str) -> None:
     config = CASES[case]
     run_bench(Writer(config), "lpu.tb.hdl.memory.test_writer", name=f"writer_{case}",
