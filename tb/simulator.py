@@ -95,7 +95,8 @@ def build(component: wiring.Component) -> Path:
         return final
     runtime = prepare()
     with _folder() as work:
-        make = [f"USER_CPPFLAGS=-include {runtime / 'library.h'}"]
+        # Verilator splits large designs and then precompiles a header of its own; g++ takes one
+        make = [f"USER_CPPFLAGS=$(if $(filter 1,$(VM_PARALLEL_BUILDS)),,-include {runtime / 'library.h'})"]
         for file in sorted(runtime.glob("*.o")):
             shutil.copy2(file, work)
             make += ["-o", file.name]  # not to be made again
