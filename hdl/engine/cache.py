@@ -117,6 +117,7 @@ class CachePacker(wiring.Component):
                 with m.If(settle == 2):
                     m.next = "TILE"
             with m.State("TILE"):
+                m.d.comb += buffer.read.eq(1)
                 m.d.sync += [unit.eq(tile_unit), key.eq(self.context.base), token.eq(0), plane.eq(0)]
                 with m.If(full.bit_select(drain_bank, 1)):
                     m.next = "WRITE"

@@ -183,7 +183,7 @@ class Engine(wiring.Component):
             magnitude.clear.eq(self.start),
             issue.arrived.eq(self.i_exchange.valid),
             residual_read.addr.eq(Mux(norm.idle, router.residual_address, norm.read_address)),
-            residual_read.en.eq(1),
+            residual_read.en.eq(router.residual_read | ~norm.idle),
             norm.start.eq(self.start), norm.begin.eq(issue.passed), norm.tokens.eq(self.context.tokens),
             norm.i_word.valid.eq(self.i_exchange.valid), norm.i_word.payload.eq(word),
             norm.read_data.eq(residual_read.data), router.residual.eq(residual_read.data),
@@ -201,12 +201,15 @@ class Engine(wiring.Component):
         wiring.connect(m, issue.o_array, operands.i)
         wiring.connect(m, operands.o, pods.i)
         m.d.comb += [
-            gather_read.addr.eq(operands.address), gather_read.en.eq(1), operands.gather.eq(gather_read.data),
-            normed_read.addr.eq(operands.address), normed_read.en.eq(1), operands.normed.eq(normed_read.data),
-            vector.read_row.eq(operands.address), operands.vector.eq(vector.read_data),
+            gather_read.addr.eq(operands.address), gather_read.en.eq(operands.read.gather),
+            normed_read.addr.eq(operands.address), normed_read.en.eq(operands.read.normed),
+            vector.read_row.eq(operands.address), vector.read.eq(operands.read.vector),
+            operands.gather.eq(gather_read.data), operands.normed.eq(normed_read.data),
+            operands.vector.eq(vector.read_data),
             operands.probability.eq(osu.o_probability.payload),
-            tables.row.eq(operands.lookup_row), tables.beat.eq(operands.lookup_beat),
-            tables.nibbles.eq(operands.lookup_nibbles), operands.lookup.eq(tables.values),
+            tables.ask.eq(operands.lookup_ask), tables.row.eq(operands.lookup_row),
+            tables.beat.eq(operands.lookup_beat), tables.nibbles.eq(operands.lookup_nibbles),
+            operands.lookup.eq(tables.values),
         ]
         wiring.connect(m, issue.o_key, osu.i_key)
         wiring.connect(m, issue.o_parameters, parameters.i)

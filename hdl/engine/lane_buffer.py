@@ -14,9 +14,9 @@ from ..config import Config
 class LaneBuffer(wiring.Component):
     """`rows` rows of `lanes` elements of all pods, one memory a lane.
 
-    `write`: one element a cycle, always accepted. `read_data`: the row that `read_row` named in the cycle before, every
-    cycle; a write is seen by reads that start in a later cycle, and a read beside a write of the same row sees the old
-    element. Rows beyond the last give anything. Reset keeps the contents.
+    `write`: one element a cycle, always accepted. `read`, in any cycle: `read_data` is the row `read_row` from the next
+    cycle on until that after the next `read`. A write is seen by reads that start in a later cycle, and a read beside a
+    write of the same row sees the old element. Rows beyond the last give anything. Reset keeps the contents.
     """
 
     latency = 1
@@ -30,6 +30,7 @@ class LaneBuffer(wiring.Component):
         super().__init__({
             "write": In(stream.Signature(data.StructLayout({
                 "row": range(rows), "lane": range(c.lanes), "data": pod_values(c, 16)}), always_ready=True)),
+            "read": In(1),
             "read_row": In(range(rows)),
             "read_data": Out(data.ArrayLayout(pod_values(c, 16), c.lanes)),
         })
@@ -43,6 +44,6 @@ class LaneBuffer(wiring.Component):
             write, read = memory.write_port(), memory.read_port()
             m.d.comb += [
                 write.addr.eq(word.row), write.data.eq(word.data), write.en.eq(self.write.valid & (word.lane == lane)),
-                read.addr.eq(self.read_row), read.en.eq(1), self.read_data[lane].eq(read.data),
+                read.addr.eq(self.read_row), read.en.eq(self.read), self.read_data[lane].eq(read.data),
             ]
         return m

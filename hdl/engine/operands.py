@@ -49,13 +49,14 @@ class OperandFetch(wiring.Component):
     """Free-running pipeline of `latency` cycles from `i` to `o`, one beat per cycle.
 
     The softmax is asked for its probability in the cycle of the beat, by issue; `probability` arrives
-    `Osu.PROBABILITY_LATENCY` later. Memory reads are issued one cycle before their data is needed. The lookup tables
-    see every beat, and answer `lookup` `LOOKUP_LATENCY` cycles later, [lane][pod]; a LOOKUP beat is summed with bytes
-    of 1, and its `unsigned` and `high` are 0. Reset forgets the beats inside.
+    `Osu.PROBABILITY_LATENCY` later. `read` has a bit for each operand memory: its element or row `address` is needed
+    in the next cycle. LOOKUP beats ask the lookup tables, by `lookup_ask` and what goes with it; these answer `lookup`
+    `LOOKUP_LATENCY` cycles later, [lane][pod]; such a beat is summed with bytes of 1, and its `unsigned` and `high` are
+    0. Reset forgets the beats inside.
     """
 
     LOOKUP_LATENCY = 2
-    """cycles from `lookup_row`, `lookup_beat` and `lookup_nibbles` to `lookup`"""
+    """cycles from `lookup_ask`, with row, beat and nibbles, to `lookup`"""
 
     def __init__(self, config: Config) -> None:
         self._c = c = config
@@ -63,10 +64,12 @@ class OperandFetch(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(array_beat(c), always_ready=True)),
             "address": Out(16),
+            "read": Out(data.StructLayout({"normed": 1, "gather": 1, "vector": 1})),
             "normed": In(pod_values(c, 16)),
             "gather": In(pod_values(c, 16)),
             "vector": In(vector),
             "probability": In(pod_values(c, OPERAND_BITS)),
+            "lookup_ask": Out(1),
             "lookup_row": Out(16),
             "lookup_beat": Out(c.beat_bits),
             "lookup_nibbles": Out(1),
@@ -90,10 +93,18 @@ class OperandFetch(wiring.Component):
         valid, payload = self.i.valid, self.i.payload
         for stage in range(self.latency):
             if stage == self.latency - self.LOOKUP_LATENCY:
-                m.d.comb += [self.lookup_row.eq(payload.address), self.lookup_beat.eq(payload.beat),
-                             self.lookup_nibbles.eq(payload.nibbles)]
+                m.d.comb += [
+                    self.lookup_ask.eq(valid & (payload.operand == Operand.LOOKUP)),
+                    self.lookup_row.eq(payload.address), self.lookup_beat.eq(payload.beat),
+                    self.lookup_nibbles.eq(payload.nibbles),
+                ]
             if stage == self.read_latency:
-                m.d.comb += self.address.eq(payload.address)
+                m.d.comb += [
+                    self.address.eq(payload.address),
+                    self.read.normed.eq(valid & (payload.operand == Operand.NORMED)),
+                    self.read.gather.eq(valid & (payload.operand == Operand.GATHER)),
+                    self.read.vector.eq(valid & (payload.operand == Operand.VECTOR)),
+                ]
             next_valid = Signal(name=f"valid_{stage}")
             next_payload = Signal(array_beat(c), name=f"beat_{stage}", reset_less=True)
             m.d.sync += [next_valid.eq(valid), next_payload.eq(payload)]

@@ -98,7 +98,8 @@ class Pods(wiring.Component):
         now = Signal(control)
         m.d.comb += [now.valid.eq(self.i.valid), now.tcu.eq(beat.tcu), now.first.eq(beat.first), now.last.eq(beat.last),
                      now.shift.eq(beat.shift), now.tag.eq(beat.tag)]
-        product_control = delay(m, now, 2, name="control")
+        operand_control = delay(m, now, 1, name="operand_control")
+        product_control = delay(m, operand_control, 1, name="product_control")
         products = [[Signal(signed(OPERAND_BITS + 17 - 1), name=f"product_{lane}_{p}", reset_less=True)
                      for p in range(c.pods)] for lane in range(c.lanes)]
         for lane in range(c.lanes):
@@ -111,7 +112,8 @@ class Pods(wiring.Component):
                 operand = Signal(signed(OPERAND_BITS), name=f"operand_{lane}_{p}", reset_less=True)
                 with m.If(self.i.valid):
                     m.d.sync += operand.eq(Mux(beat.tcu, beat.operand_vector[lane][p], beat.operand_broadcast[p]))
-                m.d.sync += products[lane][p].eq(operand * weight)
+                with m.If(operand_control.valid):
+                    m.d.sync += products[lane][p].eq(operand * weight)
 
         clipped = self._columns(m, product_control, products) | self._rows(m, product_control, products)
         m.d.sync += self.saturated.eq(clipped)

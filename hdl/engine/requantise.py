@@ -76,9 +76,11 @@ class Requantiser(wiring.Component):
         m.submodules.fifo = fifo = CreditFifo(requantiser_output(c, self._tag), stages + CreditFifo.round_trip)
         wiring.connect(m, fifo.o, wiring.flipped(self.o))
         taken = self.i.valid & self.i.ready
+        summed = delay(m, taken, 1, name="summed")
+        multiplied = delay(m, summed, 1, name="multiplied")
         m.d.comb += [
             self.i.ready.eq(fifo.available), fifo.reserve.eq(taken),
-            fifo.i.valid.eq(delay(m, taken, stages, name="taken")),
+            fifo.i.valid.eq(delay(m, multiplied, stages - 2, name="taken")),
             fifo.i.payload.tag.eq(delay(m, self.i.payload.tag, stages, name="tag", shape=self._tag)),
         ]
 
@@ -95,12 +97,15 @@ class Requantiser(wiring.Component):
             sum_ = Signal(signed(33), name=f"sum_{p}")
             low, high = Signal(signed(34), name=f"low_{p}"), Signal(signed(33), name=f"high_{p}")
             total = Signal(signed(49), name=f"total_{p}")
-            m.d.sync += [
-                sum_.eq(self.i.payload.acc[p] + self.i.payload.record.bias),
-                low.eq(Cat(sum_[:17], Const(0, 1)).as_signed() * Cat(multiplier, Const(0, 1)).as_signed()),
-                high.eq(sum_[17:].as_signed() * Cat(multiplier, Const(0, 1)).as_signed()),
-                total.eq(low + (high << 17)),
-            ]
+            with m.If(taken):
+                m.d.sync += sum_.eq(self.i.payload.acc[p] + self.i.payload.record.bias)
+            with m.If(summed):
+                m.d.sync += [
+                    low.eq(Cat(sum_[:17], Const(0, 1)).as_signed() * Cat(multiplier, Const(0, 1)).as_signed()),
+                    high.eq(sum_[17:].as_signed() * Cat(multiplier, Const(0, 1)).as_signed()),
+                ]
+            with m.If(multiplied):
+                m.d.sync += total.eq(low + (high << 17))
             m.submodules[f"shift_{p}"] = shifter = ShiftSaturate(49, 6, width_bits(c))
             m.d.comb += [shifter.x.eq(total), shifter.s.eq(shift), shifter.select.eq(select),
                          fifo.i.payload.value[p].eq(shifter.o), fifo.i.payload.clipped[p].eq(shifter.clipped)]

@@ -26,10 +26,10 @@ def is_exchanged(destination: Value) -> Value:
 class Router(wiring.Component):
     """Two register stages, one element per cycle, in order.
 
-    RESIDUAL elements are added (saturating) to this engine's copy of the residual, read through `residual_address`
-    with the data one cycle later; the sum goes to all engines. The program keeps two adds to one element apart. Other
-    exchanged elements go as they are, 16 bits, under their destination and with their `clipped`. Dropped elements
-    vanish. `epoch` goes with the words, and changes only while the unit is `idle`.
+    RESIDUAL elements are added (saturating) to this engine's copy of the residual, read through `residual_address` when
+    `residual_read` is up, with the data one cycle later; the sum goes to all engines. The program keeps two adds to one
+    element apart. Other exchanged elements go as they are, 16 bits, under their destination and with their `clipped`.
+    Dropped elements vanish. `epoch` goes with the words, and changes only while the unit is `idle`.
     """
 
     latency = 2
@@ -62,7 +62,8 @@ class Router(wiring.Component):
         move_1, move_2 = Signal(), Signal()
         m.d.comb += [
             self.i.ready.eq(~valid_1 | move_1),
-            self.residual_address.eq(tag.index), self.residual_read.eq(self.i.valid & self.i.ready),
+            self.residual_address.eq(tag.index),
+            self.residual_read.eq(self.i.valid & self.i.ready & tag.add & (tag.destination == Destination.RESIDUAL)),
         ]
         m.d.sync += fresh.eq(self.residual_read)
         with m.If(fresh):

@@ -120,7 +120,7 @@ class Sfu(wiring.Component):
                 m.d.sync += [last.eq(value), before.eq(last)]
             a, b = Signal(signed(16), name=f"a{pod}"), Signal(signed(16), name=f"b{pod}")
             m.d.sync += [a.eq(Mux(last_second, before, last)), b.eq(Mux(last_second, last, value))]
-            cos, sin = tables.rotation(pod, last_tag.pair)
+            cos, sin = tables.rotation(pod, last_tag.pair, is_rope)
             first = _product(m, a, Mux(gate, b, Mux(turned, sin, cos)), f"first{pod}")
             other = _product(m, b, Mux(gate, 0, Mux(turned, cos, sin)), f"other{pod}")
             total = Signal(signed(33), name=f"total{pod}")
@@ -180,11 +180,11 @@ class _Tables:
         m.d.sync += curve.eq(Cat(Const(1 << (low - 1), low), delay(m, base, 2, name=f"base{pod}")).as_signed() + slope)
         return saturate(curve >> low, 16)
 
-    def rotation(self, pod: int, pair: Value) -> tuple[Value, Value]:
-        """(cos, sin) of `pair`, signed 16 bits, combinational from registers one cycle after it"""
+    def rotation(self, pod: int, pair: Value, turning: Value) -> tuple[Value, Value]:
+        """(cos, sin) of `pair`, signed 16 bits, combinational from registers one cycle after it and `turning`"""
         m, port, bank_bits = self._m, self._pairs[pod], self._pair_bank_bits
         bank = delay(m, pair[:bank_bits], 1, name=f"bank{pod}")
-        m.d.comb += port.addr.eq(pair[bank_bits:])
+        m.d.comb += [port.addr.eq(pair[bank_bits:]), port.en.eq(turning)]
         return _halves(port.data.word_select(bank, _RECORD_BITS))
 
 

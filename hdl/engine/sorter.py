@@ -32,7 +32,7 @@ class Sorter(wiring.Component):
     `clear` empties all lists in the next cycle, what is taken in its own cycle included; reset does so too.
 
     In each cell the item, broadcast from a register, is compared with the entry in one carry chain; then the cell keeps
-    its entry, takes the item, or takes a neighbour's entry.
+    its entry, takes the item, or takes a neighbour's entry. Nothing moves without an item.
     """
 
     interval = 1
@@ -60,10 +60,9 @@ class Sorter(wiring.Component):
             key, valid = Signal(_KEY_BITS, name=f"key_{p}", reset_less=True), Signal(name=f"valid_{p}")
             new = Cat(key, valid)
             value = item.value[p]
-            m.d.sync += [
-                key.eq(Cat(~item.index, value[:31], ~value[31])),
-                valid.eq(self.i.valid & item.pods[p] & ~self.clear),
-            ]
+            m.d.sync += valid.eq(self.i.valid & item.pods[p] & ~self.clear)
+            with m.If(self.i.valid):
+                m.d.sync += key.eq(Cat(~item.index, value[:31], ~value[31]))
             pop = Signal(name=f"pop_{p}")
             m.d.comb += pop.eq(self.pop & (self.pod == p if c.pods > 1 else 1))
             keys = [Signal(_KEY_BITS, name=f"key_{p}_{k}", reset_less=True) for k in range(depth)]
@@ -71,7 +70,8 @@ class Sorter(wiring.Component):
             beaten = [Signal(name=f"beaten_{p}_{k}") for k in range(depth)]  # by the new item: none, or all from one on
             cells = [Cat(key, valid) for key, valid in zip(keys, valids, strict=True)]
             for k, cell in enumerate(cells):
-                m.d.comb += beaten[k].eq(new > cell)
+                with m.If(valid):
+                    m.d.comb += beaten[k].eq(new > cell)
                 with m.If(pop):
                     m.d.sync += cell.eq(cells[k + 1] if k + 1 < depth else 0)
                 with m.Elif(beaten[k]):

@@ -29,10 +29,10 @@ class LookupTables(wiring.Component):
     of tables of 16 entries 2b and 2b+1 are where table b would be. Entries of tables that have no place are ignored.
     Both kinds share memory: writing one kind destroys the other.
 
-    `values` is what the bytes of `beat` name, `latency` cycles later, every cycle: byte `lane` the entry of that lane's
-    table at level `row`; with `nibbles` the low nibble an entry of table 2b, the high nibble one of table 2b+1, added.
-    An entry is seen by what is asked for at least `write_latency` cycles after it came. A `row` beyond the last gives
-    anything. Reset keeps the contents.
+    `ask`, in any cycle: `latency` cycles later `values` is what the bytes of `beat` name, byte `lane` the entry of that
+    lane's table at level `row`; with `nibbles` the low nibble an entry of table 2b, the high nibble one of table 2b+1,
+    added. Without `ask` no memory is read and `values` stays. An entry is seen by what is asked for at least
+    `write_latency` cycles after it came. A `row` beyond the last gives anything. Reset keeps the contents.
     """
 
     latency = 2
@@ -44,6 +44,7 @@ class LookupTables(wiring.Component):
         self._c = c = config
         super().__init__({
             "write": In(stream.Signature(table_entry(c), always_ready=True)),
+            "ask": In(1),
             "row": In(range(max(2, c.limits.max_index_beats))),
             "beat": In(c.beat_bits),
             "nibbles": In(1),
@@ -71,7 +72,7 @@ class LookupTables(wiring.Component):
             pods.eq(Mux(self.write.valid & (place >> lane_bits < levels), entry.pods, 0)),
         ]
 
-        nibbles = delay(m, self.nibbles, 1, name="nibbles")
+        asked, nibbles = delay(m, self.ask, 1, name="asked"), delay(m, self.nibbles, 1, name="nibbles")
         for i in range(c.lanes):
             main = Memory(shape=pod_values(c, 16), depth=256 * levels, init=[])
             high = Memory(shape=pod_values(c, 16), depth=16 * levels, init=[])
@@ -86,8 +87,9 @@ class LookupTables(wiring.Component):
                 write_high.en.eq(Mux((lane == i) & second, pods, 0)),
                 read_main.addr.eq(Cat(index[:4], Mux(self.nibbles, Const(0, 4), index[4:]), self.row)),
                 read_high.addr.eq(Cat(index[4:], self.row)),
-                read_main.en.eq(1), read_high.en.eq(1),
+                read_main.en.eq(self.ask), read_high.en.eq(self.ask & self.nibbles),
             ]
-            for p in range(c.pods):
-                m.d.sync += self.values[i][p].eq(read_main.data[p] + Mux(nibbles, read_high.data[p], 0))
+            with m.If(asked):
+                for p in range(c.pods):
+                    m.d.sync += self.values[i][p].eq(read_main.data[p] + Mux(nibbles, read_high.data[p], 0))
         return m

@@ -11,4 +11,5 @@ MUTATIONS = [
              "write.en.eq(self.write.valid & (word.lane[:2] == lane % 4))", _TEST, "two lanes are written at once"),
     Mutation("hdl/engine/lane_buffer.py", "write.en.eq(self.write.valid & (word.lane == lane))",
              "write.en.eq(word.lane == lane)", _TEST, "writes without valid"),
+    Mutation("hdl/engine/lane_buffer.py", "read.en.eq(self.read)", "read.en.eq(1)", _TEST, "reads unasked"),
 ]

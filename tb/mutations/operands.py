@@ -20,4 +20,9 @@ MUTATIONS = [
              replace="payload.operand == Operand.VECTOR", test=_TEST, what="table entries are not summed as a row"),
     Mutation(file=_FILE, find="self.lookup_nibbles.eq(payload.nibbles)", replace="self.lookup_nibbles.eq(0)",
              test=_TEST, what="two indices of a byte are taken for one"),
+    Mutation(file=_FILE, find="self.read.vector.eq(valid & (payload.operand == Operand.VECTOR))",
+             replace="self.read.vector.eq(valid)", test=_TEST, what="the vector buffer is read for nothing"),
+    Mutation(file=_FILE, find="self.lookup_ask.eq(valid & (payload.operand == Operand.LOOKUP))",
+             replace="self.lookup_ask.eq(payload.operand == Operand.LOOKUP)", test=_TEST,
+             what="the lookup tables are read without a beat"),
 ]

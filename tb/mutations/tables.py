@@ -11,6 +11,8 @@ _ODD = "tb/hdl/engine/test_tables.py::test_tables[odd]"
 MUTATIONS = [
     Mutation(_FILE, "Mux(nibbles, read_high.data[p], 0)", "Mux(self.nibbles, read_high.data[p], 0)", _SMALLEST,
              "the second memory counts by the next question's kind"),
+    Mutation(_FILE, "with m.If(asked):", "with m.If(self.ask):", _SMALLEST,
+             "an answer comes only with the next question"),
     Mutation(_FILE, "Mux(self.nibbles, Const(0, 4), index[4:])", "index[4:]", _SMALLEST,
              "the high nibble changes the low one's entry"),
     Mutation(_FILE, "read_high.addr.eq(Cat(index[4:], self.row))", "read_high.addr.eq(Cat(index[:4], self.row))",

@@ -1,4 +1,4 @@
-"""The lane buffer against a numpy array: every place, reads beside writes, reset."""
+"""The lane buffer against a numpy array: every place, reads beside writes, data that stays without a read, reset."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Harness:
         self.shape = (rows, lanes, pods)
         self.model = np.zeros(self.shape, np.int64)
         dut.write__valid.value = 0
-        dut.read_row.value = 0
+        dut.read.value = dut.read_row.value = 0
 
     def write(self, row: int, lane: int, valid: bool = True) -> None:
         """offer one element in this cycle; the model follows with `follow`"""
@@ -38,14 +38,23 @@ class _Harness:
 
     async def read(self, row: int) -> None:
         """read `row` in the cycle of the offered write: the old elements come; then the model takes the write"""
+        self.dut.read.value = 1
         self.dut.read_row.value = row
         want = self.model[row].tolist()
         await self.bench.cycle()
-        got = unpack(self.read_layout, int(self.dut.read_data.value))
-        self.bench.check(got, want, f"row {row}")
+        self.compare(want, f"row {row}")
         if self.pending:
             row, lane, values = self.pending
             self.model[row, lane] = values
+        self.dut.read.value = self.dut.write__valid.value = 0
+        if self.bench.rng.random() < 0.2:
+            self.dut.read_row.value = int(self.bench.rng.integers(self.shape[0]))
+            await self.bench.cycle()
+            self.compare(want, "without a read")
+
+    def compare(self, want: list[Any], what: str) -> None:
+        """one check of what lies at the port"""
+        self.bench.check(unpack(self.read_layout, int(self.dut.read_data.value)), want, what)
 
 
 @cocotb.test()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import Any
 
 import cocotb
@@ -14,7 +14,7 @@ from lpu.hdl.config import Config
 from lpu.hdl.engine.operands import Operand, OperandFetch, array_beat
 from lpu.hdl.engine.osu import Osu
 from lpu.hdl.engine.pods import pods_beat
-from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, pack, parameters, run_bench
+from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, pack, parameters, run_bench, unpack
 
 CONFIGS = {"one": Config(lanes=8, pods=1), "wide": Config(lanes=128, pods=2)}
 ROWS = 16
@@ -28,7 +28,7 @@ def test_operands(name: str) -> None:
 
 
 class Memories:
-    """The activation memories, which answer a cycle after the address, the softmax, which answers after its latency
+    """The activation memories, which answer a cycle after they are read, the softmax, which answers after its latency
     (here with a table of the beat's address), and the lookup tables, which answer two cycles after all they are asked
     (here with a table of its sum)."""
 
@@ -48,30 +48,39 @@ class Memories:
             values = rng.integers(0, 2 * high, shape) if name == "probability" else rng.integers(-high, high, shape)
             self.values[name] = values.tolist()
             self.bits[name] = [pack(layout, row) for row in self.values[name]]
-        self._address = 0
+        self._address = {"normed": 0, "gather": 0, "vector": 0}
         self._asked: deque[int] = deque()
         self._looked_up: deque[int] = deque()
         self._offset = dict(array_beat(c))["address"].offset
+        self.c = c
+        self.reads = Counter[str]()
+        """of each memory since the last reset"""
         bench.add(self)
 
     def drive(self) -> None:
-        for name in ("normed", "gather", "vector"):
-            getattr(self.dut, name).value = self.bits[name][self._address]
+        for name, address in self._address.items():
+            getattr(self.dut, name).value = self.bits[name][address]
         late = self._asked.popleft() if len(self._asked) == Osu.PROBABILITY_LATENCY else 0
         self.dut.probability.value = self.bits["probability"][late]
         late = self._looked_up.popleft() if len(self._looked_up) == OperandFetch.LOOKUP_LATENCY else 0
         self.dut.lookup.value = self.bits["lookup"][late]
 
     def sample(self) -> None:
-        self._address = int(self.dut.address.value) % ROWS
-        self._asked.append((int(self.dut.i__payload.value) >> self._offset) % ROWS)
         d = self.dut
-        self._looked_up.append(
-            lookup_row(int(d.lookup_row.value), int(d.lookup_beat.value), int(d.lookup_nibbles.value)))
+        for name, read in unpack(OperandFetch(self.c).read.shape(), int(d.read.value)).items():
+            if read:
+                self.reads[name] += 1
+                self._address[name] = int(d.address.value) % ROWS
+        self._asked.append((int(self.dut.i__payload.value) >> self._offset) % ROWS)
+        ask = int(d.lookup_ask.value)
+        self.reads["lookup"] += ask
+        row = lookup_row(int(d.lookup_row.value), int(d.lookup_beat.value), int(d.lookup_nibbles.value))
+        self._looked_up.append(row if ask else (row + 1) % ROWS)
 
     def clear(self) -> None:
         self._asked.clear()
         self._looked_up.clear()
+        self.reads = Counter[str]()
 
 
 def lookup_row(row: int, beat: int, nibbles: int) -> int:
@@ -89,6 +98,8 @@ class Fixture:
         self.i = StreamDriver(self.bench, dut, "i", array_beat(c))
         self.memories = Memories(self.bench, dut, c)
         self.o = StreamMonitor(self.bench, dut, "o", pods_beat(c))
+        self.used = Counter[str]()
+        """beats that need each memory since the last reset"""
 
     def beat(self) -> dict[str, int]:
         """any beat"""
@@ -105,6 +116,7 @@ class Fixture:
         found = (await self.o.received(before + count, within=20))[before:]
         for sent, came in zip(beats, found, strict=True):
             operand, row = Operand(sent["operand"]), sent["address"] % ROWS
+            self.used[operand.name.lower()] += operand != Operand.PROBABILITY
             for name in ("unsigned", "high", "first", "last", "shift", "tag"):
                 self.bench.check(came[name], sent[name], name)
             is_row = operand in (Operand.VECTOR, Operand.LOOKUP)
@@ -116,6 +128,7 @@ class Fixture:
             self.bench.check(came["tcu"], int(is_row), "row product")
             actual = came["operand_vector" if is_row else "operand_broadcast"]
             self.bench.check(actual, self.memories.values[operand.name.lower()][row], operand.name)
+        self.bench.check(+self.memories.reads, +self.used, "reads of the memories")
         latency = {out - into for into, out in zip(self.i.cycles, self.o.cycles, strict=True)}
         self.bench.check(latency, {OperandFetch(self.c).latency}, "latency")
 
@@ -146,4 +159,6 @@ async def reset_in_mid_stream(dut: Any) -> None:
         await f.bench.reset()
         await f.bench.cycle(12)
         f.bench.check(len(f.o.values), 0, "beats from before the reset")
+        f.memories.reads.clear()
+        f.used.clear()
         await f.run(20, 0.2)

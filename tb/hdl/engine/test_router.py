@@ -30,7 +30,7 @@ def test_router(name: str) -> None:
 
 
 class ResidualMemory:
-    """answers one cycle after the address, and takes what the exchange brings"""
+    """answers one cycle after it is read, and takes what the exchange brings"""
 
     def __init__(self, bench: Bench, dut: Any, config: Config, values: np.ndarray) -> None:
         self.dut, self.config, self.values = dut, config, values
@@ -42,7 +42,8 @@ class ResidualMemory:
         self.dut.residual.value = pack(layout, self.values[self._address].tolist())
 
     def sample(self) -> None:
-        self._address = int(self.dut.residual_address.value) % len(self.values)
+        if int(self.dut.residual_read.value):
+            self._address = int(self.dut.residual_address.value) % len(self.values)
 
     def clear(self) -> None:
         pass
