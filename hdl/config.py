@@ -230,6 +230,11 @@ class Config:
         """beats of the records of the largest norm, gamma and beta of 16 bits an element"""
         return -(-4 * self.limits.max_hidden // self.lanes)
 
+    @property
+    def entries_per_word(self) -> int:
+        """entries of lookup tables that travel together in a pass of one token, in the places of the tokens"""
+        return min(self.pods, self.lanes)
+
     def memory_bits(self) -> dict[str, int]:
         """on-chip memory in bits of the whole machine, by use"""
         n, p, lanes = self.engines, self.pods, self.lanes

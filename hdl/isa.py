@@ -64,9 +64,9 @@ class Destination(enum.IntEnum):
     COORDINATE = 5
     """as GATHER; the magnitude of these elements scales the margins of the coarse head"""
     BYTE_TABLE = 6
-    """exchange → lookup tables of every engine, 256 entries a table"""
+    """exchange → lookup tables of every engine, 256 entries a table; of `constant` ops with function NONE only"""
     NIBBLE_TABLE = 7
-    """exchange → lookup tables of every engine, 16 entries a table"""
+    """likewise, 16 entries a table"""
 
 
 class Source(enum.IntEnum):
@@ -147,9 +147,11 @@ FIELDS: dict[Opcode, dict[str, Field]] = {
             4,
             0,
             32,
-            "index of the first output: element in GATHER (offset included) or RESIDUAL, or VECTOR row × lanes",
+            "index of the first output: element in GATHER (offset included) or RESIDUAL, VECTOR row × lanes, or table "
+            "× entries of a table + entry",
         ),
-        "limit": Field(5, 0, 32, "outputs at or beyond this index are padding and are dropped"),
+        "limit": Field(5, 0, 32, "outputs at or beyond this index are padding and are dropped; for lookup tables a "
+                       "multiple of 16, as is `first`"),
         "kv_address": Field(6, 0, 32, "cache of the engine's first head in this layer"),
         "kv_stride": Field(7, 0, 32, "bytes between the caches of two heads"),
         "m": Field(8, 0, 16, "record of all elements if `constant`: multiplier"),
@@ -217,7 +219,7 @@ FIELDS: dict[Opcode, dict[str, Field]] = {
     Opcode.WAIT: {
         "per_token": Field(0, 8, 1, "count is per token of the pass"),
         "tail": _TAIL,
-        "count": Field(1, 0, 32, "exchange words that must have arrived since the last WAIT, and are then used up"),
+        "count": Field(1, 0, 32, "elements that must have come over the exchange since the last WAIT, then used up"),
     },
     Opcode.FENCE: {},
 }

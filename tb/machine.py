@@ -75,8 +75,9 @@ class Comparison:
         except Exception as e:
             failure = e
         trace = self.backend.exchange_trace()
-        words = zip(*(trace[name].tolist() for name in ("memory", "index", "pods", "clipped", "data")), strict=True)
-        difference = first_difference(expected, words, self.image.op_names, count)
+        fields = ("memory", "index", "packed", "pods", "clipped", "data")
+        words = zip(*(trace[name].tolist() for name in fields), strict=True)
+        difference = first_difference(expected, words, self.image.op_names)
         assert difference is None, f"{difference} ({failure})"
         if failure is not None:
             raise failure

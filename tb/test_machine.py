@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from lpu.hdl.config import Config, preset
-from lpu.hdl.isa import OP_BYTES, Fault, Opcode, encode
+from lpu.hdl.isa import OP_BYTES, Destination, Fault, Opcode, encode
 from lpu.hdl.registers import REGISTERS
 from lpu.sim.verilator.memory import memory_model
 from lpu.tb.machine import Comparison
@@ -127,10 +127,10 @@ def test_tree_of_tokens(rng: np.random.Generator) -> None:
 
 
 def search(comparison: Comparison, passes: int, rng: np.random.Generator) -> None:
-    """passes with the head and one without"""
-    base = 0
+    """passes with the head and one without, the first of as many tokens as there can be, the last of one"""
+    base, pods = 0, comparison.config.pods
     for i in range(passes + 1):
-        count = int(rng.integers(1, comparison.config.pods + 1)) if i else comparison.config.pods
+        count = pods if i == 0 else 1 if i == passes else int(rng.integers(1, pods + 1))
         comparison.run(rng.integers(0, comparison.image.model.vocab, count).tolist(), base, head=i != 1)
         base += count
 
@@ -204,6 +204,17 @@ class TestCoarseHead:
         beats = groups * (tiles + (2 if mode == "certified" else 1))
         for counters in comparison.device.read_counters():
             assert beats < counters["op_cycles"]["search"] < beats + 120
+
+    @pytest.mark.parametrize("bits", [4, 8])
+    def test_one_token_packs_its_entries(self, bits: int) -> None:
+        """as many words of the exchange as there are groups of entries; one an entry in a pass of two tokens"""
+        config, tables = machine((2, 8, 2)), 16
+        model = with_coarse_head(random_model(25, vocab=200, **SHORT), 6, bits=bits, tiles=tables)
+        comparison = Comparison(model, config, head=HeadMode("coarse"))
+        for tokens, base, words in (([5, 6], 0, tables << bits), ([7], 2, (tables << bits) // config.entries_per_word)):
+            comparison.run(tokens, base)
+            sent = comparison.backend.exchange_trace()["memory"]
+            assert np.isin(sent, (Destination.BYTE_TABLE, Destination.NIBBLE_TABLE)).sum() == words
 
     def test_modes_in_turn(self, rng: np.random.Generator) -> None:
         """images of all modes on one machine, where the others have left their results, scores and tables"""

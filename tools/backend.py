@@ -209,8 +209,8 @@ class NativeSimulation:
         self.simulation.trace(True)
 
     def exchange_trace(self) -> dict[str, NDArray[np.int64]]:
-        """Words since `trace_exchange`, in order: `memory` (a `Destination`), `index`, `pods` and `clipped` `[words]`,
-        and `data` `[words, pods]`."""
+        """Words since `trace_exchange`, in order: `memory` (a `Destination`), `epoch`, `index`, `packed`, `pods` and
+        `clipped` `[words]`, and `data` `[words, pods]`."""
         fields = _exchange_fields(self.config)
         bits = fields["data"][-1][1]
         raw = np.frombuffer(self.simulation.traced(), np.uint8).reshape(-1, -(-bits // 8))
@@ -230,7 +230,7 @@ def _exchange_fields(config: Config) -> dict[str, list[tuple[int, int]]]:
     """bit ranges (first, after last) of `hdl.common.payloads.exchange_word`, without importing Amaranth"""
     pods, width = config.pods, config.numerics.residual_bits
     spans, at = {}, 0
-    for name, bits in (("memory", 3), ("epoch", 1), ("index", 16), ("pods", pods), ("clipped", pods)):
+    for name, bits in (("memory", 3), ("epoch", 1), ("index", 16), ("packed", 1), ("pods", pods), ("clipped", pods)):
         spans[name] = [(at, at + bits)]
         at += bits
     return {**spans, "data": [(at + t * width, at + (t + 1) * width) for t in range(pods)]}

@@ -31,7 +31,7 @@ _OPS: dict[isa.Opcode, str] = {
     isa.Opcode.ATTENTION: "Scores, online softmax and values of this engine's query heads; outputs are exchanged.",
     isa.Opcode.HEAD: "Logits of this engine's vocabulary rows, the best of them as results. Skipped when the pass does "
                      "not ask for it.",
-    isa.Opcode.WAIT: "Waits for words of the exchange, and until this engine's own units are idle.",
+    isa.Opcode.WAIT: "Waits for elements from the exchange, and until this engine's own units are idle.",
     isa.Opcode.FENCE: "Waits for units and for all writes to be acknowledged; reads of what follows are held back.",
     isa.Opcode.SEARCH: "Coarse scores of this engine's vocabulary rows by table; the best over all engines become "
                        "candidates.",

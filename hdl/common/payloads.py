@@ -71,8 +71,9 @@ def element_tag() -> data.StructLayout:
         "pair": 8,             # RoPE pair within its head
         "gate_shift": 5,
         "add": 1,              # RESIDUAL: add to what is there instead of replacing it
-        "pods": 16,            # tokens to write; of a logit those that it is for
-        "clipped": 16,         # tokens whose value the requantiser cut
+        "packed": 1,           # one token's entries of lookup tables, the first at `index`, in the places of the pods
+        "pods": 16,            # values to write; of a logit the tokens that it is for
+        "clipped": 16,         # values that the requantiser cut
     })
 
 
@@ -80,6 +81,12 @@ Function_shape = unsigned(2)
 Destination_shape = unsigned(3)
 assert max(Function) < 4
 assert max(Destination) < 8
+
+
+def is_packed(destination: Value, tokens: Value) -> Value:
+    """whether `Config.entries_per_word` outputs of a GEMV travel as one element: with a single token the places of the
+    others are free"""
+    return destination.matches(Destination.BYTE_TABLE, Destination.NIBBLE_TABLE) & (tokens == 1)
 
 
 def read_request() -> data.StructLayout:
@@ -120,12 +127,14 @@ def row_job(c: Config) -> data.StructLayout:
 
 
 def exchange_word(c: Config) -> data.StructLayout:
-    """One element of all tokens on its way to every engine."""
+    """One element of all tokens on its way to every engine; or, `packed`, entries `index`, `index` + 1 … of one token's
+    lookup tables."""
     return data.StructLayout({
         "memory": Destination_shape,                 # where it goes: a Destination that is not the engine's own
         "epoch": 1,                                  # parity of the WAITs before it: tells an exchange from the next
         "index": 16,
-        "pods": c.pods,                              # which tokens to write
-        "clipped": c.pods,                           # whose value was cut to its width
+        "packed": 1,
+        "pods": c.pods,                              # which values to write
+        "clipped": c.pods,                           # which were cut to their width
         "data": pod_values(c, c.numerics.residual_bits),
     })

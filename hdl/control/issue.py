@@ -8,7 +8,7 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..common.payloads import OP_BITS, OpView, pass_context, row_job
+from ..common.payloads import OP_BITS, OpView, is_packed, pass_context, row_job
 from ..config import Config
 from ..engine.operands import Operand, array_beat
 from ..engine.osu import key_request
@@ -63,7 +63,7 @@ class Issue(wiring.Component):
             "drained": In(1),       # a tile has left the array
             "row_taken": In(1),     # a row product has left its FIFO
             "block_ready": In(1),   # the softmax knows a block's maximum
-            "arrived": In(1),       # an exchange word came
+            "arrived": In(range(c.entries_per_word + 1)),  # elements of the exchange word that came
             "units_idle": In(1),    # nothing on the way between the array and memories, exchange or cache
             "norm_idle": In(1),
             "norm_ahead": In(16),   # elements that a beat of the next cycle finds in their memory
@@ -335,6 +335,7 @@ class Issue(wiring.Component):
                     want.eq(1),
                     two_planes.eq(gemv.planes == 2),
                     array.operand.eq(Mux(gemv.source, Operand.GATHER, Operand.NORMED)),
+                    array.packed.eq(is_packed(gemv.destination, self.context.tokens)),
                     array.address.eq(operand + count),
                     array.first.eq((count == 0) & ~plane),
                     last.eq((count + 1 == gemv.length) & last_plane),

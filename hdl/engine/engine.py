@@ -177,11 +177,11 @@ class Engine(wiring.Component):
             residual_write.addr.eq(word.index), residual_write.en.eq(Mux(to_residual, pods_mask, 0)),
             gather_write.addr.eq(word.index), gather_write.en.eq(Mux(to_gather, pods_mask, 0)),
             tables.write.valid.eq(self.i_exchange.valid & to_table), tables.write.payload.index.eq(word.index),
-            tables.write.payload.pods.eq(word.pods),
+            tables.write.payload.packed.eq(word.packed), tables.write.payload.pods.eq(word.pods),
             tables.write.payload.nibble.eq(word.memory == Destination.NIBBLE_TABLE),
             magnitude.i.valid.eq(self.i_exchange.valid & is_coordinate), magnitude.i.payload.pods.eq(word.pods),
             magnitude.clear.eq(self.start),
-            issue.arrived.eq(self.i_exchange.valid),
+            issue.arrived.eq(Mux(self.i_exchange.valid, Mux(word.packed, c.entries_per_word, 1), 0)),
             residual_read.addr.eq(Mux(norm.idle, router.residual_address, norm.read_address)),
             residual_read.en.eq(router.residual_read | ~norm.idle),
             norm.start.eq(self.start), norm.begin.eq(issue.passed), norm.tokens.eq(self.context.tokens),
@@ -192,10 +192,11 @@ class Engine(wiring.Component):
             m.d.comb += [residual_write.data[p].eq(word.data[p]), gather_write.data[p].eq(word.data[p]),
                          tables.write.payload.data[p].eq(word.data[p]), magnitude.i.payload.data[p].eq(word.data[p])]
         clipped = Signal(c.pods)  # tokens of whose coordinates or table entries one was cut
+        cut = word.clipped & pods_mask
         with m.If(self.start):
             m.d.sync += clipped.eq(0)
         with m.Elif(is_coordinate | to_table):
-            m.d.sync += clipped.eq(clipped | (word.clipped & pods_mask))
+            m.d.sync += clipped.eq(clipped | Mux(word.packed, cut.any(), cut))
 
         # -- the array and its operands ------------------------------------------------------------------------------
         wiring.connect(m, issue.o_array, operands.i)

@@ -6,7 +6,16 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..common.payloads import INDEX_BITS, OP_BITS, OpView, accumulators, element_tag, parameter_record, pass_context
+from ..common.payloads import (
+    INDEX_BITS,
+    OP_BITS,
+    OpView,
+    accumulators,
+    element_tag,
+    is_packed,
+    parameter_record,
+    pass_context,
+)
 from ..config import Config
 from ..isa import Destination, Function, Opcode
 from .router import is_exchanged
@@ -23,7 +32,8 @@ class Epilogue(wiring.Component):
     `i_op` queues up to two ops; `i_drain` brings the sums of GEMV tiles, `i_merged` the outputs of the softmax, both
     lane by lane; `i_record` one record for each, but none for a `constant` GEMV, whose elements have the op's m and s,
     and no bias. One element per cycle, combinational from input to output. `idle` when no op is left. Elements for the
-    exchange at or beyond the op's `limit` are marked as padding; `tag.clipped` is left 0 for the requantiser.
+    exchange at or beyond the op's `limit` are marked as padding; `tag.clipped` is left 0 for the requantiser. A drained
+    element of a packed tile stands for `Config.entries_per_word` outputs, one in each of so many pods.
     """
 
     def __init__(self, config: Config) -> None:
@@ -48,8 +58,11 @@ class Epilogue(wiring.Component):
         op = Signal(OP_BITS)
         active = Signal()
         gemv, attention = OpView(op, Opcode.GEMV), OpView(op, Opcode.ATTENTION)
-        is_attention, constant = Signal(), Signal()
-        m.d.comb += [is_attention.eq(gemv.opcode == Opcode.ATTENTION), constant.eq(gemv.constant & ~is_attention)]
+        is_attention, constant, packed = Signal(), Signal(), Signal()
+        group = c.entries_per_word
+        log_group = (group - 1).bit_length()
+        m.d.comb += [is_attention.eq(gemv.opcode == Opcode.ATTENTION), constant.eq(gemv.constant & ~is_attention),
+                     packed.eq(is_packed(gemv.destination, self.context.tokens) & ~is_attention)]
         gate = gemv.function == Function.GATE
 
         index = Signal(INDEX_BITS)
@@ -68,7 +81,7 @@ class Epilogue(wiring.Component):
             self.o.payload.acc.eq(element_acc),
             self.o.payload.record.eq(self.i_record.payload),
             tag.index.eq(index),
-            tag.pods.eq((1 << self.context.tokens) - 1),
+            tag.packed.eq(packed), tag.pods.eq(Mux(packed, (1 << group) - 1, (1 << self.context.tokens) - 1)),
             tag.pair.eq(in_head >> 1),
         ]
         with m.If(constant):
@@ -104,7 +117,7 @@ class Epilogue(wiring.Component):
                 with m.If(end_of_head):
                     m.d.sync += heads.eq(heads - 1)
             with m.Elif(~gate | odd):
-                m.d.sync += index.eq(index + 1)
+                m.d.sync += index.eq(index + Mux(packed, group, 1))
             with m.If(last):
                 m.d.sync += active.eq(0)
         setup = Signal()
@@ -114,7 +127,7 @@ class Epilogue(wiring.Component):
         with m.If(setup):
             m.d.sync += [
                 setup.eq(0), active.eq(1), odd.eq(0), in_head.eq(0), heads.eq(attention.heads),
-                remaining.eq((gemv.tiles << log_lanes) - 1),
+                remaining.eq((gemv.tiles << Mux(packed, log_lanes - log_group, log_lanes)) - 1),
                 head_columns.eq(Mux(is_attention, attention.head_tiles, gemv.head_tiles) << log_lanes),
                 index.eq(Mux(is_attention, attention.first, gemv.first)),
             ]

@@ -42,6 +42,7 @@ def array_beat(c: Config) -> data.StructLayout:
         "last": 1,
         "shift": 5,      # rounding right shift of the finished sum
         "tag": 1,        # a tile of values
+        "packed": 1,     # as of `pods_beat`
     })
 
 
@@ -121,6 +122,7 @@ class OperandFetch(wiring.Component):
             o.last.eq(payload.last),
             o.shift.eq(payload.shift),
             o.tag.eq(payload.tag),
+            o.packed.eq(payload.packed),
         ]
         for lane in range(c.lanes):
             for p in range(c.pods):

@@ -35,13 +35,15 @@ def pods_beat(c: Config) -> data.StructLayout:
         "high": 1,           # the products count 256-fold: high byte plane
         "first": 1,          # the sums start afresh
         "last": 1,           # the sums leave after this beat
-        "shift": 5,          # rounding right shift when they do; looked at in the last beat, like `tag`
+        "shift": 5,          # rounding right shift when they do; looked at in the last beat, like those below
         "tag": 1,            # copied to `o_drain`
+        "packed": 1,         # only pod 0's sums of a tile count, and leave several at a time
     })
 
 
 def drained_lane(c: Config) -> data.StructLayout:
-    """the sums of one lane of a finished tile"""
+    """The sums of one lane of a finished tile; of a packed tile, pod 0's sums of several lanes, the first in pod 0's
+    place, and `lane` counts these groups."""
     return data.StructLayout({"acc": accumulators(c), "lane": range(c.lanes), "last": 1, "tag": 1})
 
 
@@ -49,8 +51,8 @@ class Pods(wiring.Component):
     """`sat32(round_shift(sum of operand · byte, shift))`, exact inside.
 
     `i`: one beat a cycle, always accepted; whole tiles and rows follow each other in any order without a gap, with idle
-    cycles anywhere. `o_drain`: a finished tile lane by lane, lane 0 first, one lane a cycle. `o_row`: finished rows in
-    order, one a cycle.
+    cycles anywhere. `o_drain`: a finished tile lane by lane, lane 0 first, one lane a cycle; of a `packed` tile
+    `Config.entries_per_word` lanes a cycle, with 0 for pods beyond. `o_row`: finished rows in order, one a cycle.
 
     The partner owes: at most `TILES` tiles whose `last` was sent and whose last lane has not been taken; at most
     `ROW_FIFO` rows sent and not taken; no more elements per tile or row than the largest of limits.max_ffn, max_hidden
@@ -94,10 +96,9 @@ class Pods(wiring.Component):
         beat = self.i.payload
 
         # operands and products: one multiplier each; a byte carries the weight of its plane, so that sums need no shift
-        control = data.StructLayout({"valid": 1, "tcu": 1, "first": 1, "last": 1, "shift": 5, "tag": 1})
-        now = Signal(control)
-        m.d.comb += [now.valid.eq(self.i.valid), now.tcu.eq(beat.tcu), now.first.eq(beat.first), now.last.eq(beat.last),
-                     now.shift.eq(beat.shift), now.tag.eq(beat.tag)]
+        names = ("tcu", "first", "last", "shift", "tag", "packed")
+        now = Signal(data.StructLayout({"valid": 1, **{name: beat[name].shape() for name in names}}))
+        m.d.comb += [now.valid.eq(self.i.valid), *(now[name].eq(beat[name]) for name in names)]
         operand_control = delay(m, now, 1, name="operand_control")
         product_control = delay(m, operand_control, 1, name="product_control")
         products = [[Signal(signed(OPERAND_BITS + 17 - 1), name=f"product_{lane}_{p}", reset_less=True)
@@ -132,16 +133,19 @@ class Pods(wiring.Component):
         drain_control = Signal.like(control)
         lane = Signal(range(c.lanes))
         step, load = Signal(), Signal()         # lane 0 of the drain registers leaves; a held tile moves on to them
+        last = Signal()                         # lane 0 is the last one
+        group = c.entries_per_word
         fifo_depth = ShiftSaturate.latency + CreditFifo.round_trip
         m.submodules.drain_fifo = fifo = CreditFifo(drained_lane(c), fifo_depth)
         m.d.comb += [
             step.eq(draining & fifo.available),
-            load.eq(held & (~draining | (step & (lane == c.lanes - 1)))),
+            last.eq(lane == Mux(drain_control.packed, c.lanes // group - 1, c.lanes - 1)),
+            load.eq(held & (~draining | (step & last))),
             fifo.reserve.eq(step),
         ]
         with m.If(step):
             m.d.sync += lane.eq(lane + 1)
-            with m.If(lane == c.lanes - 1):
+            with m.If(last):
                 m.d.sync += draining.eq(0)
         with m.If(load):
             m.d.sync += [draining.eq(1), held.eq(0), lane.eq(0), drain_control.eq(held_control)]
@@ -151,24 +155,27 @@ class Pods(wiring.Component):
         clipped = []
         tail = data.StructLayout({"lane": range(c.lanes), "last": 1, "tag": 1})
         leaving = Signal(tail)
-        m.d.comb += [leaving.lane.eq(lane), leaving.last.eq(lane == c.lanes - 1), leaving.tag.eq(drain_control.tag)]
+        m.d.comb += [leaving.lane.eq(lane), leaving.last.eq(last), leaving.tag.eq(drain_control.tag)]
         left = delay(m, leaving, ShiftSaturate.latency, name="leaving")
         m.d.comb += [
             fifo.i.valid.eq(delay(m, step, ShiftSaturate.latency, name="stepped")),
             fifo.i.payload.lane.eq(left.lane), fifo.i.payload.last.eq(left.last), fifo.i.payload.tag.eq(left.tag),
         ]
+        shape = signed(self.sum_bits)
+        hold = [[Signal(shape, name=f"hold_{p}_{i}", reset_less=True) for i in range(c.lanes)] for p in range(c.pods)]
         for p in range(c.pods):
-            shape = signed(self.sum_bits)
             drain = [Signal(shape, name=f"drain_{p}_{i}", reset_less=True) for i in range(c.lanes)]
             for i in range(c.lanes):
                 total = Signal(shape, name=f"sum_{p}_{i}", reset_less=True)
-                hold = Signal(shape, name=f"hold_{p}_{i}", reset_less=True)
                 with m.If(column):
                     m.d.sync += total.eq(Mux(control.first, 0, total) + products[i][p])
                 with m.If(finished):
-                    m.d.sync += hold.eq(total)
+                    m.d.sync += hold[p][i].eq(total)
                 with m.If(load):
-                    m.d.sync += drain[i].eq(hold)
+                    m.d.sync += drain[i].eq(hold[p][i])
+                    if i < c.lanes // group:  # a packed tile is dealt to the pods
+                        with m.If(held_control.packed):
+                            m.d.sync += drain[i].eq(hold[0][i * group + p] if p < group else 0)
                 with m.Elif(step):
                     if i + 1 < c.lanes:
                         m.d.sync += drain[i].eq(drain[i + 1])

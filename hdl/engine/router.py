@@ -28,8 +28,8 @@ class Router(wiring.Component):
 
     RESIDUAL elements are added (saturating) to this engine's copy of the residual, read through `residual_address` when
     `residual_read` is up, with the data one cycle later; the sum goes to all engines. The program keeps two adds to one
-    element apart. Other exchanged elements go as they are, 16 bits, under their destination and with their `clipped`.
-    Dropped elements vanish. `epoch` goes with the words, and changes only while the unit is `idle`.
+    element apart. Other exchanged elements go as they are, 16 bits, under their destination, with their `packed` and
+    `clipped`. Dropped elements vanish. `epoch` goes with the words, and changes only while the unit is `idle`.
     """
 
     latency = 2
@@ -88,7 +88,8 @@ class Router(wiring.Component):
         word = self.o_exchange.payload
         to_exchange = is_exchanged(to)
         m.d.comb += [
-            word.memory.eq(to), word.epoch.eq(self.epoch), word.index.eq(index), word.pods.eq(element_2.tag.pods),
+            word.memory.eq(to), word.epoch.eq(self.epoch), word.index.eq(index),
+            word.packed.eq(element_2.tag.packed), word.pods.eq(element_2.tag.pods),
             word.clipped.eq(element_2.tag.clipped),
             self.o_exchange.valid.eq(valid_2 & to_exchange),
             self.o_vector.valid.eq(valid_2 & (to == Destination.VECTOR)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -13,8 +13,10 @@ from ..config import Config
 
 
 def table_entry(c: Config) -> data.StructLayout:
-    """One entry of all tokens: `index` = table · 256 + code, with `nibble` table · 16 + code."""
-    return data.StructLayout({"nibble": 1, "index": 16, "pods": c.pods, "data": pod_values(c, 16)})
+    """One entry of all tokens: `index` = table · 256 + code, with `nibble` table · 16 + code. With `packed`
+    `Config.entries_per_word` entries of token 0 from `index` on, a multiple of their number; `pods` has a bit for each.
+    """
+    return data.StructLayout({"nibble": 1, "index": 16, "packed": 1, "pods": c.pods, "data": pod_values(c, 16)})
 
 
 def lane_values(c: Config) -> data.ArrayLayout:
@@ -25,9 +27,11 @@ def lane_values(c: Config) -> data.ArrayLayout:
 class LookupTables(wiring.Component):
     """`limits.max_index_beats` tables of 256 entries in each lane, or twice as many of 16.
 
-    `write`: one entry a cycle, always accepted, for the tokens in `pods`. Table t is in lane t mod L at level t div L;
-    of tables of 16 entries 2b and 2b+1 are where table b would be. Entries of tables that have no place are ignored.
-    Both kinds share memory: writing one kind destroys the other.
+    `write`: one word a cycle, always accepted: an entry of the tokens in `pods`, or packed entries. Table t is in lane
+    t mod L at level t div L; of tables of 16 entries 2b and 2b+1 are where table b would be. Entries of tables that
+    have no place are ignored. Both kinds share memory: writing one kind destroys the other. So do entries and packed
+    entries, which lie in the places of the tokens: the last word says how all are read, and packed ones answer token 0
+    alone.
 
     `ask`, in any cycle: `latency` cycles later `values` is what the bytes of `beat` name, byte `lane` the entry of that
     lane's table at level `row`; with `nibbles` the low nibble an entry of table 2b, the high nibble one of table 2b+1,
@@ -65,12 +69,22 @@ class LookupTables(wiring.Component):
         code = Signal(8)
         second = Signal()
         pods = Signal(c.pods)
+        packed = Signal(reset_less=True)
         values = Signal(pod_values(c, 16))
         m.d.sync += [
             lane.eq(place), level.eq(place >> lane_bits), second.eq(entry.nibble & entry.index[4]),
             code.eq(Mux(entry.nibble, entry.index[:4], entry.index[:8])), values.eq(entry.data),
             pods.eq(Mux(self.write.valid & (place >> lane_bits < levels), entry.pods, 0)),
         ]
+        with m.If(self.write.valid):
+            m.d.sync += packed.eq(entry.packed)
+
+        group_bits = (c.entries_per_word - 1).bit_length()
+
+        def place_of(code: Value, name: str) -> tuple[Value, Value]:
+            """address of a code's entry for token 0, and a cycle later the pod in whose place it lies"""
+            within = Mux(packed, code[:group_bits], 0)
+            return code ^ within, delay(m, within, 1, name=name)
 
         asked, nibbles = delay(m, self.ask, 1, name="asked"), delay(m, self.nibbles, 1, name="nibbles")
         for i in range(c.lanes):
@@ -80,16 +94,19 @@ class LookupTables(wiring.Component):
             write_main, read_main = main.write_port(granularity=1), main.read_port()
             write_high, read_high = high.write_port(granularity=1), high.read_port()
             index = self.beat[8 * i:8 * i + 8]
+            main_code, main_pod = place_of(Mux(self.nibbles, index[:4], index), f"main_pod_{i}")
+            high_code, high_pod = place_of(index[4:], f"high_pod_{i}")
             m.d.comb += [
                 write_main.addr.eq(Cat(code, level)), write_main.data.eq(values),
                 write_main.en.eq(Mux((lane == i) & ~second, pods, 0)),
                 write_high.addr.eq(Cat(code[:4], level)), write_high.data.eq(values),
                 write_high.en.eq(Mux((lane == i) & second, pods, 0)),
-                read_main.addr.eq(Cat(index[:4], Mux(self.nibbles, Const(0, 4), index[4:]), self.row)),
-                read_high.addr.eq(Cat(index[4:], self.row)),
+                read_main.addr.eq(Cat(main_code, self.row)), read_high.addr.eq(Cat(high_code, self.row)),
                 read_main.en.eq(self.ask), read_high.en.eq(self.ask & self.nibbles),
             ]
             with m.If(asked):
                 for p in range(c.pods):
-                    m.d.sync += self.values[i][p].eq(read_main.data[p] + Mux(nibbles, read_high.data[p], 0))
+                    in_main, in_high = (main_pod, high_pod) if p == 0 else (p, p)
+                    m.d.sync += self.values[i][p].eq(
+                        read_main.data[in_main] + Mux(nibbles, read_high.data[in_high], 0))
         return m

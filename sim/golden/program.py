@@ -212,12 +212,12 @@ def _best(entries: Iterable[tuple[int, int]], ops: Sequence[dict[str, Any]]) -> 
 
 def first_difference(
     expected: Iterable[Exchange],
-    words: Iterable[tuple[int, int, int, int, Sequence[int]]],
+    words: Iterable[tuple[int, int, int, int, int, Sequence[int]]],
     names: Sequence[str],
-    tokens: int,
 ) -> str | None:
-    """Compare captured words (memory, index, pod mask, mask of clipped pods, values of the pods), in order of arrival,
-    with `expected`; what is clipped counts for coordinates and table entries.
+    """Compare captured words (memory, index, whether packed, mask of values, mask of clipped values, values), in order
+    of arrival, with `expected`; what is clipped counts for coordinates and table entries. Values are one element's of
+    all tokens, or, packed, elements of the first token from `index` on.
 
     Returns a line that names the first op that differs (`names`: op names of the program), or None.
     """
@@ -228,17 +228,18 @@ def first_difference(
             word = next(stream, None)
             if word is None:
                 return f"{name}: {len(missing)} elements never came"
-            memory, index, mask, clipped, values = word
-            for t in range(tokens):
-                if mask >> t & 1:
+            memory, first, packed, mask, clipped, values = word
+            for p, found in enumerate(values):
+                if mask >> p & 1:
+                    index, t = (first + p, 0) if packed else (first, p)
                     value = missing.pop((memory, index, t), None)
                     place = f"{name}: {Destination(memory).name.lower()} element {index} of token {t}"
                     if value is None:
                         return f"{place} was not expected"
-                    if int(value) != values[t]:
-                        return f"{place} is {values[t]}, golden has {int(value)}"
+                    if int(value) != found:
+                        return f"{place} is {found}, golden has {int(value)}"
                     cut = (memory, index, t) in exchange.clipped
-                    if memory in _CAN_CLIP and cut != clipped >> t & 1:
+                    if memory in _CAN_CLIP and cut != clipped >> p & 1:
                         return f"{place} is {'not ' if cut else ''}marked as clipped, against golden"
     return None
 

@@ -6,6 +6,7 @@ from lpu.tb.mutations import Mutation
 
 _FILE = "hdl/engine/epilogue.py"
 _TEST = "tb/hdl/engine/test_epilogue.py::test_epilogue[one]"
+_WIDE = "tb/hdl/engine/test_epilogue.py::test_epilogue[wide]"
 
 MUTATIONS = [
     Mutation(file=_FILE, find="with m.Elif(~gate | odd):", replace="with m.Else():",
@@ -24,4 +25,10 @@ MUTATIONS = [
              test=_TEST, what="a constant op waits for records that never come"),
     Mutation(file=_FILE, find="record.bias.eq(0)", replace="record.bias.eq(self.i_record.payload.bias)",
              test=_TEST, what="a constant op has a bias that is not its own"),
+    Mutation(file=_FILE, find="Mux(packed, group, 1)", replace="1",
+             test=_WIDE, what="packed entries overlap"),
+    Mutation(file=_FILE, find="Mux(packed, log_lanes - log_group, log_lanes)", replace="log_lanes",
+             test=_WIDE, what="a packed op waits for as many elements as it has entries"),
+    Mutation(file=_FILE, find="Mux(packed, (1 << group) - 1, ", replace="Mux(packed, 1, ",
+             test=_WIDE, what="only the first of packed entries is written"),
 ]

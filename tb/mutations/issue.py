@@ -6,6 +6,7 @@ from lpu.tb.mutations import Mutation
 
 _FILE = "hdl/control/issue.py"
 _TEST = "tb/hdl/control/test_issue.py::test_issue[one]"
+_WIDE = "tb/hdl/control/test_issue.py::test_issue[wide]"
 
 MUTATIONS = [
     Mutation(file=_FILE, find="rows != Pods.ROW_FIFO, tiles", replace="1, tiles",
@@ -36,4 +37,8 @@ MUTATIONS = [
              test=_TEST, what="radii are taken for indices"),
     Mutation(file=_FILE, find="array.nibbles.eq(search.nibbles)", replace="array.nibbles.eq(0)",
              test=_TEST, what="nibbles are looked up as bytes"),
+    Mutation(file=_FILE, find="arrivals + self.arrived -", replace="arrivals + self.arrived.any() -", test=_WIDE,
+             what="packed entries of a word count as one"),
+    Mutation(file="hdl/common/payloads.py", find="& (tokens == 1)", replace="& (tokens != 0)", test=_WIDE,
+             what="entries of several tokens are packed"),
 ]

@@ -18,6 +18,8 @@ MUTATIONS = [
              test=_TEST, what="all words are of one exchange"),
     Mutation(file=_FILE, find="word.clipped.eq(element_2.tag.clipped)", replace="word.clipped.eq(tag.clipped)",
              test=_TEST, what="an element says that a later one was cut"),
+    Mutation(file=_FILE, find="word.packed.eq(element_2.tag.packed)", replace="word.packed.eq(0)",
+             test=_TEST, what="packed entries of one token are taken for one entry of all tokens"),
     Mutation(file=_FILE, find="matches(Destination.VECTOR, Destination.KEY, Destination.VALUE)",
              replace="matches(Destination.VECTOR, Destination.KEY, Destination.VALUE, Destination.NIBBLE_TABLE)",
              test=_TEST, what="entries of one kind of table go to the cache"),

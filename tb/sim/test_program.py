@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from lpu.hdl.config import Config, Limits, Numerics
-from lpu.hdl.isa import OP_BYTES
+from lpu.hdl.isa import OP_BYTES, Destination
 from lpu.sim.golden.head import find
 from lpu.sim.golden.model import GoldenSession
 from lpu.sim.golden.program import Exchange, Machine, ProgramError, first_difference
@@ -129,9 +129,9 @@ def test_context_is_cut() -> None:
     check(model, machine(1, 8, 2), [2, 2, 1], image)
 
 
-def _captured(exchanges: list[Exchange], pods: int) -> list[tuple[int, int, int, int, list[int]]]:
+def _captured(exchanges: list[Exchange], pods: int) -> list[tuple[int, int, int, int, int, list[int]]]:
     """one word per element and token, as a machine could have sent them"""
-    return [(m, i, 1 << t, ((m, i, t) in x.clipped) << t, [int(v)] * pods)
+    return [(m, i, 0, 1 << t, ((m, i, t) in x.clipped) << t, [int(v)] * pods)
             for x in exchanges for (m, i, t), v in x.words.items()]
 
 
@@ -143,16 +143,30 @@ def test_first_difference_is_named() -> None:
     exchanges: list[Exchange] = []
     Machine(image.config, image.engines, image.program, image.stored).run([5, 7], base=0, observe=exchanges.append)
     words = _captured(exchanges, 2)
-    assert first_difference(exchanges, words, image.op_names, 2) is None
+    assert first_difference(exchanges, words, image.op_names) is None
     at = next(i for i, x in enumerate(exchanges) if image.op_names[x.op] == "layer.1.projection.wait")
     start = sum(len(x.words) for x in exchanges[:at])
-    memory, index, mask, clipped, values = words[start + 3]
-    words[start + 3] = memory, index, mask, clipped, [v + 1 for v in values]
-    line = first_difference(exchanges, words, image.op_names, 2)
+    memory, index, packed, mask, clipped, values = words[start + 3]
+    words[start + 3] = memory, index, packed, mask, clipped, [v + 1 for v in values]
+    line = first_difference(exchanges, words, image.op_names)
     assert line is not None
     assert line.startswith("layer.1.projection: residual element")
     assert "golden has" in line
-    assert "never came" in str(first_difference(exchanges, words[: start + 3], image.op_names, 2))
+    assert "never came" in str(first_difference(exchanges, words[: start + 3], image.op_names))
+
+
+def test_packed_words() -> None:
+    """elements of one token that share a word, each with its own mark"""
+    entries = {(Destination.BYTE_TABLE, i, 0): np.int64(10 * i) for i in range(4)}
+    exchanges = [Exchange(0, entries, {(Destination.BYTE_TABLE, 3, 0)})]
+    table = int(Destination.BYTE_TABLE)
+    words = [(table, 2, 1, 0b11, 0b10, [20, 30, 7]), (table, 0, 1, 0b11, 0, [0, 10, 7])]
+    assert first_difference(exchanges, words, ["codebooks"]) is None
+    for wrong, said in ((words[0], "never came"), ((table, 0, 1, 0b11, 0, [0, 11, 7]), "element 1 of token 0 is 11"),
+                        ((table, 0, 1, 0b11, 1, [0, 10, 7]), "element 0 of token 0 is marked as clipped"),
+                        ((table, 0, 0, 0b11, 0, [0, 10, 7]), "element 0 of token 1 was not expected")):
+        sequence = words[:1] if wrong is words[0] else [words[0], wrong]
+        assert said in str(first_difference(exchanges, sequence, ["codebooks"]))
 
 
 @pytest.mark.parametrize(

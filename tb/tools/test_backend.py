@@ -93,11 +93,12 @@ def test_pass(device: Device, backend: NativeSimulation, rng: np.random.Generato
         assert trace["memory"][row] == beat & 7
         assert trace["epoch"][row] == beat >> 3 & 1
         assert trace["index"][row] == beat >> 4 & 0xFFFF
-        assert trace["pods"][row] == beat >> 20 & 3
-        assert trace["clipped"][row] == beat >> 22 & 3
-        low = beat >> 24 & 0xFFFFFF
+        assert trace["packed"][row] == beat >> 20 & 1
+        assert trace["pods"][row] == beat >> 21 & 3
+        assert trace["clipped"][row] == beat >> 23 & 3
+        low = beat >> 25 & 0xFFFFFF
         assert trace["data"][row, 0] == low - (low >> 23 << 24)
-        assert trace["data"][row, 1] == beat >> 48
+        assert trace["data"][row, 1] == beat >> 49
     assert device.run_pass([1], [9], 16, [1], head=False).tokens == []
     assert backend.read_register(REGISTERS["FLAGS"].address) == 0
     device.run_pass([1], [9], 16, logits=True)
@@ -122,7 +123,7 @@ def test_lists_of_results(device: Device) -> None:
 def test_exchange_fields_match_the_payload() -> None:
     for config in (TINY, preset("ulx3s"), preset("kv260")):
         layout, fields = exchange_word(config), _exchange_fields(config)
-        for name in ("memory", "epoch", "index", "pods", "clipped"):
+        for name in ("memory", "epoch", "index", "packed", "pods", "clipped"):
             assert fields[name] == [(layout[name].offset, layout[name].offset + layout[name].width)]
         assert fields["data"][0][0] == layout["data"].offset
         assert fields["data"][-1][1] == layout.size

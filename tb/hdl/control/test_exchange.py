@@ -35,7 +35,8 @@ class Fixture:
         rng, c = self.bench.rng, self.c
         low = -1 << (c.numerics.residual_bits - 1)
         return [{"memory": int(rng.choice(list(Destination))), "epoch": int(rng.integers(2)), "index": engine << 10 | n,
-                 "pods": int(rng.integers(1 << c.pods)), "clipped": int(rng.integers(1 << c.pods)),
+                 "packed": int(rng.integers(2)), "pods": int(rng.integers(1 << c.pods)),
+                 "clipped": int(rng.integers(1 << c.pods)),
                  "data": [int(x) for x in rng.integers(low, -low, c.pods)]} for n in range(count)]
 
     async def run(self, count: int, pause: float) -> None:

@@ -60,12 +60,12 @@ class Work:
 
 
 def array(operand: Operand, address: int, plane: int, planes: int, first: bool, last: bool, *, shift: int = 0,
-          tag: int = 0, nibbles: int = 0) -> dict[str, int]:
+          tag: int = 0, nibbles: int = 0, packed: int = 0) -> dict[str, int]:
     """a beat for the array"""
     two = planes == 2
     return {"operand": int(operand), "address": address, "unsigned": int(two and not plane), "high": plane,
             "first": int(first and not plane), "last": int(last and plane == planes - 1), "shift": shift + 8 * two,
-            "tag": tag, "nibbles": nibbles}
+            "tag": tag, "nibbles": nibbles, "packed": packed}
 
 
 def attention(c: Config, op: dict[str, Any], keys: int, work: Work) -> None:
@@ -124,12 +124,14 @@ def execute(c: Config, data: bytes, context: dict[str, Any]) -> Work:
             if op["destination"] in (Destination.KEY, Destination.VALUE):
                 work.units.append(("o_cache", bits))
             source, n = (Operand.GATHER if op["source"] else Operand.NORMED), op["length"]
+            packed = int(tokens == 1 and op["destination"] in (Destination.BYTE_TABLE, Destination.NIBBLE_TABLE))
             for tile in range(op["tiles"]):
                 records = 0 if op["constant"] else 8 if op["bias"] else 4
                 operand = op["operand"] + (tile // op["block"] * n if op["block"] else 0)
                 work.beats += [("o_parameters", {"bias": op["bias"]}, None)] * records
-                work.beats += [("o_array", array(source, operand + i, plane, op["planes"], i == 0, i == n - 1),
-                                None) for i in range(n) for plane in range(op["planes"])]
+                work.beats += [("o_array", array(source, operand + i, plane, op["planes"], i == 0, i == n - 1,
+                                                 packed=packed), None)
+                               for i in range(n) for plane in range(op["planes"])]
         case Opcode.ATTENTION if op["heads"]:
             work.units = [("o_epilogue", bits), ("o_osu", bits)]
             attention(c, op, context["base"] + tokens, work)
@@ -168,6 +170,7 @@ class Units:
         self, bench: Bench, dut: Any, o_array: StreamMonitor, o_key: StreamMonitor, o_norm: StreamMonitor
     ) -> None:
         self.bench, self.dut, self.array, self.key, self.norm = bench, dut, o_array, o_key, o_norm
+        self.entries = Config.from_dict(parameters()["config"]).entries_per_word
         self.slow = 0.0
         self.idle = 1.0
         self.history: list[dict[str, int]] = []
@@ -203,8 +206,10 @@ class Units:
             "drained": int(bool(self.tiles) and self.tiles[0] <= now),
             "row_taken": int(bool(self.rows) and self.rows[0] <= now),
             "block_ready": int(self.blocks > 0 and rng.random() * (self.slow + 1) < 1),
-            "arrived": int(self.to_arrive > 0 and rng.random() * (self.slow + 1) < 1),
+            "arrived": 0,
         }
+        if rng.random() * (self.slow + 1) < 1:
+            driven["arrived"] = min(self.to_arrive, int(rng.choice([1, self.entries])))
         for name in ("units_idle", "embed_idle", "writes_idle"):
             driven[name] = int(self.idle == 1.0 or rng.random() < self.idle)
         if self.norm.values[self._norms_seen:] and self.history[-1]["passed"]:
@@ -466,6 +471,17 @@ async def follows_a_norm(dut: Any) -> None:
         f.bench.check(first - max(start, f.beat.cycles[norm - 1] + 3), 0, "cycles until the first element is read")
         cycles = f.out["o_array"].cycles[:planes * (length - 5)]
         f.bench.check(np.diff(cycles), np.ones(len(cycles) - 1, int), "cycles between elements")
+
+
+@cocotb.test()
+async def packed_tiles(dut: Any) -> None:
+    """entries of lookup tables are packed in a pass of one token, nothing else is"""
+    f = Fixture(dut)
+    for tokens in {1, 2, f.c.pods} & set(range(1, f.c.pods + 1)):
+        ops = [encode(Opcode.GEMV, planes=1, constant=1, length=2, tiles=2, destination=to) for to in Destination]
+        await f.run(f.program(*ops), {**random_context(f.c, f.rng), "tokens": tokens})
+        packed = [beat["packed"] for beat in f.out["o_array"].values]
+        f.bench.check(sum(packed), 2 * 2 * 2 if tokens == 1 else 0, "packed beats")
 
 
 @cocotb.test()

@@ -14,6 +14,7 @@ from lpu.hdl.isa import Destination, Function, Opcode, decode, encode
 from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, pack, parameters, run_bench
 from lpu.tb.hdl.control.programs import random_context
 
+TABLES = (Destination.BYTE_TABLE, Destination.NIBBLE_TABLE)
 CONFIGS = {"one": Config(lanes=8, pods=1), "wide": Config(lanes=64, pods=16)}
 
 
@@ -36,7 +37,11 @@ def random_gemv(c: Config, rng: np.random.Generator, **fixed: int) -> bytes:
         "destination": int(rng.integers(len(Destination))), "head_tiles": int(rng.integers(4)),
         "gate_shift": int(rng.integers(32)), "limit": first + int(rng.integers(outputs + 2)),
     }
-    return encode(Opcode.GEMV, **{**fields, **fixed})
+    fields |= fixed
+    if fields["destination"] in TABLES:
+        fields |= {"function": int(Function.NONE), "constant": 1, "first": fields["first"] & -16,
+                   "limit": fields["limit"] & -16}
+    return encode(Opcode.GEMV, **fields)
 
 
 def random_attention(c: Config, rng: np.random.Generator) -> bytes:
@@ -50,20 +55,23 @@ def random_attention(c: Config, rng: np.random.Generator) -> bytes:
 def tags(c: Config, data: bytes, tokens: int) -> list[dict[str, int]]:
     """the tag of every element of an op"""
     op = decode(data)
-    common = {"pods": (1 << tokens) - 1, "clipped": 0}
+    common = {"packed": 0, "pods": (1 << tokens) - 1, "clipped": 0}
     per_head = op["head_tiles"] * c.lanes
     if op["opcode"] == Opcode.ATTENTION:
         return [{**common, "function": int(Function.NONE), "destination": int(Destination.GATHER),
                  "index": op["first"] + head * op["head_dim"] + min(element, op["head_dim"]),
                  "drop": int(element >= op["head_dim"]), "pair": element >> 1 & 0xFF, "gate_shift": 0, "add": 0}
                 for head in range(op["heads"]) for element in range(per_head)]
-    found = []
-    for column in range(op["tiles"] * c.lanes):
+    found, group = [], 1
+    if tokens == 1 and op["destination"] in TABLES:
+        group = c.entries_per_word
+        common |= {"packed": 1, "pods": (1 << group) - 1}
+    for number, column in enumerate(range(0, op["tiles"] * c.lanes, group)):
         index = op["first"] + (column >> 1 if op["function"] == Function.GATE else column)
         shared = op["destination"] not in (Destination.VECTOR, Destination.KEY, Destination.VALUE)
         found.append({**common, "function": op["function"], "destination": op["destination"], "index": index,
                       "drop": int(shared and index >= op["limit"]), "add": 1, "gate_shift": op["gate_shift"],
-                      "pair": (column % per_head if per_head else column) >> 1 & 0xFF})
+                      "pair": (number % per_head if per_head else number) >> 1 & 0xFF})
     return found
 
 
@@ -82,9 +90,9 @@ class Fixture:
         self.o = StreamMonitor(self.bench, dut, "o", tagged_sum(c), pause=pause)
         self.context()
 
-    def context(self) -> None:
+    def context(self, **fixed: int) -> None:
         """a pass of another number of tokens"""
-        context = random_context(self.c, self.rng)
+        context = {**random_context(self.c, self.rng), **fixed}
         self.tokens = context["tokens"]
         self.dut.context.value = pack(pass_context(self.c), context)
 
@@ -134,10 +142,12 @@ async def random_ops(dut: Any) -> None:
 async def ends_of_shards(dut: Any) -> None:
     f = Fixture(dut)
     await f.bench.reset()
-    for destination in Destination:
-        for limit in (0, 1, f.c.lanes - 1, f.c.lanes, 1 << 20):
-            op = random_gemv(f.c, f.rng, tiles=1, first=0, limit=limit, destination=int(destination))
-            await f.run([op], 0.0)
+    for tokens in (1, f.c.pods):
+        f.context(tokens=tokens)
+        for destination in Destination:
+            for limit in (0, 1, f.c.lanes - 1, f.c.lanes, 1 << 20):
+                op = random_gemv(f.c, f.rng, tiles=1, first=0, limit=limit, destination=int(destination))
+                await f.run([op], 0.0)
 
 
 @cocotb.test()
@@ -156,7 +166,8 @@ async def two_ops_wait(dut: Any) -> None:
 async def full_rate(dut: Any) -> None:
     f = Fixture(dut)
     await f.bench.reset()
-    for op in (random_gemv(f.c, f.rng, tiles=3, constant=0), random_attention(f.c, f.rng)):
+    gather = {"tiles": 3, "destination": int(Destination.GATHER)}
+    for op in (random_gemv(f.c, f.rng, constant=0, **gather), random_attention(f.c, f.rng)):
         before = len(f.o.cycles)
         count = len(tags(f.c, op, f.tokens))
         await f.run([op], 0.0)
@@ -164,7 +175,7 @@ async def full_rate(dut: Any) -> None:
         f.bench.check(f.o.cycles, f.record.cycles, "an element leaves in the cycle in which its record is taken")
     before = len(f.o.cycles)
     f.record.queue([{"m": 1, "s": 2, "bias": 3}] * 2)  # of the op after, which is not there yet
-    f.queue([random_gemv(f.c, f.rng, tiles=3, constant=1)], 0.0)
+    f.queue([random_gemv(f.c, f.rng, constant=1, **gather)], 0.0)
     await f.o.drained(within=5 * f.c.lanes + 20)
     f.bench.check(f.o.cycles[-1] - f.o.cycles[before], 3 * f.c.lanes - 1, "cycles of the elements without records")
     f.bench.check(len(f.record.cycles), before, "records taken by an op that has none")

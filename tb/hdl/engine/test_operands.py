@@ -18,6 +18,7 @@ from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, pack, parameters, r
 
 CONFIGS = {"one": Config(lanes=8, pods=1), "wide": Config(lanes=128, pods=2)}
 ROWS = 16
+COPIED = ("unsigned", "high", "first", "last", "tag", "packed")
 
 
 @pytest.mark.slow
@@ -103,7 +104,7 @@ class Fixture:
 
     def beat(self) -> dict[str, int]:
         """any beat"""
-        flags = {name: int(self.rng.integers(2)) for name in ("unsigned", "high", "first", "last", "tag", "nibbles")}
+        flags = {name: int(self.rng.integers(2)) for name in (*COPIED, "nibbles")}
         return {"beat": int.from_bytes(self.rng.bytes(self.c.lanes), "little"),
                 "operand": int(self.rng.choice(list(Operand))), "address": int(self.rng.integers(1 << 16)),
                 "shift": int(self.rng.integers(32)), **flags}
@@ -117,7 +118,7 @@ class Fixture:
         for sent, came in zip(beats, found, strict=True):
             operand, row = Operand(sent["operand"]), sent["address"] % ROWS
             self.used[operand.name.lower()] += operand != Operand.PROBABILITY
-            for name in ("unsigned", "high", "first", "last", "shift", "tag"):
+            for name in (*COPIED, "shift"):
                 self.bench.check(came[name], sent[name], name)
             is_row = operand in (Operand.VECTOR, Operand.LOOKUP)
             beat = sent["beat"]

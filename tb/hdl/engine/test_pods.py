@@ -1,4 +1,5 @@
-"""The multiplier array against `sim.golden.pods`: mixed tiles and rows, both planes, corners, full rate, reset."""
+"""The multiplier array against `sim.golden.pods`: mixed tiles, packed or not, and rows, both planes, corners,
+full rate, reset."""
 
 from __future__ import annotations
 
@@ -12,13 +13,14 @@ from lpu.hdl.common.payloads import accumulators
 from lpu.hdl.config import Config
 from lpu.hdl.engine.pods import Pods, drained_lane, pods_beat
 from lpu.sim.golden import pods as golden
-from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, parameters, run_bench
+from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, largest_is_exhaustive, parameters, run_bench
 
 _LIMITS = {"max_hidden": 64, "max_ffn": 64, "max_context": 64, "max_head_dim": 64, "vector_rows": 8}
 CONFIGS = {
     "smallest": Config.from_dict({"lanes": 8, "pods": 1, "limits": _LIMITS}),
     "square": Config.from_dict({"lanes": 16, "pods": 4, "limits": _LIMITS}),
     "wide": Config.from_dict({"lanes": 64, "pods": 1, "limits": _LIMITS}),
+    "tall": Config.from_dict({"lanes": 8, "pods": 16, "limits": _LIMITS}),
 }
 Draw = Callable[[int, int, Any], Any]
 
@@ -36,6 +38,8 @@ class _Harness:
         self.clips = 0
         self.clipped = False
         self.tiles = self.sent_rows = 0
+        self.packed = 0.0
+        """share of tiles that are packed"""
         self.bench.add(self)
 
     def drive(self) -> None:
@@ -55,14 +59,20 @@ class _Harness:
         c = self.c
         x, w = draw(-1 << 16, 1 << 16, (c.pods, n)), draw(*_weight_range(planes), (c.lanes, n))
         tag = int(self.bench.rng.integers(2))
-        acc = golden.multiply(x, w, shift)
-        self.clipped |= _clips(x, w, shift)
+        packed = int(self.bench.rng.random() < self.packed)
+        if packed:  # what the other pods hold is not looked at
+            self.clipped |= _clips(x[:1], w, shift)
+            acc = golden.multiply(x[:1], w, shift).reshape(-1, c.entries_per_word).T
+            acc = np.pad(acc, ((0, c.pods - len(acc)), (0, 0)))
+        else:
+            self.clipped |= _clips(x, w, shift)
+            acc = golden.multiply(x, w, shift)
         await self.bench.until(lambda: self.tiles - sum(v["last"] for v in self.drain.values) < Pods.TILES)
         self.tiles += 1
-        self.drain.expect([{"acc": acc[:, lane].tolist(), "lane": lane, "last": int(lane == c.lanes - 1), "tag": tag}
-                           for lane in range(c.lanes)])
+        self.drain.expect([{"acc": sums.tolist(), "lane": lane, "last": int(lane == acc.shape[1] - 1), "tag": tag}
+                           for lane, sums in enumerate(acc.T)])
         beats = [(x[:, i], None, w[:, i], plane) for i in range(n) for plane in range(planes)]
-        self._queue(beats, planes, 0, shift, tag, pause)
+        self._queue(beats, planes, 0, shift, tag, pause, packed)
 
     async def row(self, n: int, planes: int, shift: int, draw: Draw, pause: float = 0.0) -> None:
         """a row product over n beats"""
@@ -76,7 +86,8 @@ class _Harness:
         beats = [(None, x[:, part[i]].T, w[0, part[i]], plane) for i in range(n) for plane in range(planes)]
         self._queue(beats, planes, 1, shift, 0, pause)
 
-    def _queue(self, beats: list[Any], planes: int, tcu: int, shift: int, tag: int, pause: float) -> None:
+    def _queue(self, beats: list[Any], planes: int, tcu: int, shift: int, tag: int, pause: float,
+               packed: int = 0) -> None:
         c, rng = self.c, self.bench.rng
         items = []
         for i, (broadcast, vector, weights, plane) in enumerate(beats):
@@ -89,6 +100,7 @@ class _Harness:
                 "tcu": tcu, "unsigned": int(planes == 2 and plane == 0), "high": plane,
                 "first": int(first), "last": int(last),
                 "shift": shift if last else int(rng.integers(32)), "tag": tag if last else int(rng.integers(2)),
+                "packed": packed if last else int(rng.integers(2)),
             })
         self.driver.queue(items, pause)
 
@@ -122,6 +134,7 @@ def _extreme(rng: np.random.Generator) -> Draw:
 async def mixture(dut: Any) -> None:
     """tiles and rows of all sizes, both planes, any shift, pauses on all sides"""
     h = _Harness(dut, pause=0.3)
+    h.packed = 0.5
     await h.bench.reset()
     rng = h.bench.rng
     for _ in range(30):
@@ -184,6 +197,14 @@ async def full_rate(dut: Any) -> None:
     h.bench.check(h.rows.cycles[-1] - h.rows.cycles[0], 59, "rows at full rate")
     tile = h.drain.cycles[:h.c.lanes]
     h.bench.check(tile[-1] - tile[0], h.c.lanes - 1, "one lane a cycle")
+    await h.bench.reset()
+    h.packed = 1.0
+    groups = h.c.lanes // h.c.entries_per_word
+    for _ in range(4):
+        await h.tile(groups + 16, 1, 4, draw)
+    await h.done()
+    h.bench.check(h.driver.cycles[-1] - h.driver.cycles[0], 4 * (groups + 16) - 1, "packed tiles at full rate")
+    h.bench.check(h.drain.cycles[groups - 1] - h.drain.cycles[0], groups - 1, "one group of lanes a cycle")
 
 
 @cocotb.test()
@@ -221,7 +242,7 @@ async def reset_in_mid_stream(dut: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", largest_is_exhaustive(CONFIGS))
 def test_pods(name: str) -> None:
     run_bench(Pods(CONFIGS[name]), "lpu.tb.hdl.engine.test_pods", name=f"pods_{name}",
               parameters={"config": CONFIGS[name].to_dict()})

@@ -81,8 +81,8 @@ class Fixture:
             value = rng.integers(-high, high, c.pods)
             index = int(rng.integers(64 if to == Destination.RESIDUAL else c.limits.vector_rows * c.lanes))
             tag = {"function": 0, "destination": int(to), "index": index, "drop": int(rng.random() < 0.1), "pair": 0,
-                   "gate_shift": 0, "add": int(rng.integers(2)), "pods": int(rng.integers(1 << c.pods)),
-                   "clipped": int(rng.integers(1 << 16))}
+                   "gate_shift": 0, "add": int(rng.integers(2)), "packed": int(rng.integers(2)),
+                   "pods": int(rng.integers(1 << c.pods)), "clipped": int(rng.integers(1 << 16))}
             items.append({"value": value.tolist(), "tag": tag})
             if tag["drop"]:
                 continue
@@ -93,7 +93,8 @@ class Fixture:
             elif to in (Destination.KEY, Destination.VALUE):
                 cache.append({"data": value.tolist()})
             else:
-                exchange.append({"memory": int(to), "epoch": self.epoch, "index": index & 0xFFFF, "pods": tag["pods"],
+                exchange.append({"memory": int(to), "epoch": self.epoch, "index": index & 0xFFFF,
+                                 "packed": tag["packed"], "pods": tag["pods"],
                                  "clipped": tag["clipped"] & ((1 << c.pods) - 1), "data": value.tolist()})
         self.exchange.expect(exchange)
         self.vector.expect(vector)

@@ -1,8 +1,10 @@
 """The lookup tables against numpy arrays: both kinds of tables, every place, a question and an entry in every cycle,
-entries of some tokens, entries without a place, reset."""
+entries of some tokens, packed entries of one, entries without a place, reset."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cocotb
@@ -16,7 +18,7 @@ from lpu.tb.packing import pack, unpack
 CONFIGS = {
     "smallest": Config(lanes=8, pods=1, limits=Limits(max_index_beats=1)),
     "odd": Config(lanes=8, pods=4, limits=Limits(max_index_beats=3)),
-    "wide": Config(lanes=32, pods=16, limits=Limits(max_index_beats=1)),
+    "tall": Config(lanes=8, pods=16, limits=Limits(max_index_beats=1)),
 }
 FULL = 2048
 """entries up to which all are written, else some of each table"""
@@ -33,9 +35,12 @@ class _Harness:
         self.main = np.zeros((c.lanes, self.levels, 256, c.pods), np.int64)
         self.high = np.zeros((c.lanes, self.levels, 16, c.pods), np.int64)
         entries = self.levels * c.lanes * 256
-        self.codes = self.rng.permutation(256)[:256 * FULL // max(FULL, entries)]
+        self.codes = np.concatenate(
+            [16 * row + np.arange(16) for row in self.rng.permutation(16)[:16 * FULL // max(FULL, entries)]])
         """codes whose entries of 256 are written"""
-        self.coming: list[tuple[int, int, int, np.ndarray, np.ndarray] | None] = [None] * LookupTables.write_latency
+        self.packed = False
+        """whether entries are written packed"""
+        self.coming: list[Callable[[], None] | None] = [None] * LookupTables.write_latency
         self.asked: list[np.ndarray | None] = [None] * LookupTables.latency
         self.shown: np.ndarray | None = None
         """the last answer"""
@@ -44,16 +49,28 @@ class _Harness:
         dut.row.value = dut.beat.value = dut.nibbles.value = 0
 
     def offer(self, nibble: int, table: int, code: int, pods: int | None = None) -> None:
-        """write an entry in this cycle"""
+        """write an entry in this cycle, or the packed entries that it is among"""
         c = self.c
-        pods = (1 << c.pods) - 1 if pods is None else pods
+        code -= code % c.entries_per_word if self.packed else 0
+        everything = (1 << (c.entries_per_word if self.packed else c.pods)) - 1
+        pods = everything if pods is None else pods & everything
         values = self.rng.integers(-1 << 15, 1 << 15, c.pods)
         values[self.rng.random(c.pods) < 0.3] = self.rng.choice([-1 << 15, (1 << 15) - 1])
         index = table * (16 if nibble else 256) + code
-        self.dut.write__payload.value = pack(
-            table_entry(c), {"nibble": nibble, "index": index, "pods": pods, "data": values})
+        self.dut.write__payload.value = pack(table_entry(c), {
+            "nibble": nibble, "index": index, "packed": int(self.packed), "pods": pods, "data": values})
         self.dut.write__valid.value = 1
-        self.coming[-1] = (nibble, table, code, (pods >> np.arange(c.pods)) & 1 == 1, values)
+        self.coming[-1] = partial(self._enter, nibble, table, code, (pods >> np.arange(c.pods)) & 1 == 1, values)
+
+    def _enter(self, nibble: int, table: int, code: int, mask: np.ndarray, values: np.ndarray) -> None:
+        b, second = (table // 2, table % 2) if nibble else (table, 0)
+        if b >= self.levels * self.c.lanes:
+            return
+        entries = (self.high if second else self.main)[b % self.c.lanes, b // self.c.lanes]
+        if self.packed:
+            entries[code + np.flatnonzero(mask), 0] = values[mask]
+        else:
+            entries[code, mask] = values[mask]
 
     def ask(self, nibbles: int, indices: np.ndarray, row: int) -> None:
         """look up in this cycle"""
@@ -64,9 +81,10 @@ class _Harness:
         self.questions += 1
         lane = np.arange(self.c.lanes)
         if nibbles:
-            self.asked[-1] = self.main[lane, row, indices & 15] + self.high[lane, row, indices >> 4]
+            answer = self.main[lane, row, indices & 15] + self.high[lane, row, indices >> 4]
         else:
-            self.asked[-1] = self.main[lane, row, indices]
+            answer = self.main[lane, row, indices]
+        self.asked[-1] = answer[:, :1] if self.packed else answer
 
     async def step(self) -> None:
         """let a cycle pass; compare what was asked `latency` cycles ago, or else that the last answer stays"""
@@ -77,18 +95,12 @@ class _Harness:
         self.asked.append(None)
         self.shown = self.shown if asked is None else asked
         if self.shown is not None:
-            got = unpack(lane_values(self.c), int(self.dut.values.value))
-            self.bench.check(np.array(got), self.shown, "values" if asked is not None else "values without a question")
+            got = np.array(unpack(lane_values(self.c), int(self.dut.values.value)))[:, :self.shown.shape[1]]
+            self.bench.check(got, self.shown, "values" if asked is not None else "values without a question")
         entry = self.coming.pop(0)
         self.coming.append(None)
-        if entry is None:
-            return
-        nibble, table, code, mask, values = entry
-        b, second = (table // 2, table % 2) if nibble else (table, 0)
-        if b >= self.levels * self.c.lanes:
-            return
-        memory = self.high if second else self.main
-        memory[b % self.c.lanes, b // self.c.lanes, code][mask] = values[mask]
+        if entry is not None:
+            entry()
 
     async def settle(self) -> None:
         """all entries are there and all questions answered"""
@@ -99,6 +111,7 @@ class _Harness:
         """all tables of a kind, in any order, with gaps"""
         tables = self.levels * self.c.lanes * (1 + nibble)
         codes = np.arange(16) if nibble else self.codes
+        codes = codes[::self.c.entries_per_word if self.packed else 1]
         for place in self.rng.permutation(tables * len(codes)):
             self.offer(nibble, int(place) // len(codes), int(codes[place % len(codes)]))
             await self.step()
@@ -175,6 +188,29 @@ async def seen_in_time(dut: Any) -> None:
             await h.step()
     await h.settle()
     h.bench.check(h.questions, 60, "questions")
+
+
+@cocotb.test()
+async def packed(dut: Any) -> None:
+    """entries of one token, several a word, in both kinds of tables and in time; before and after them all tokens'"""
+    h = _Harness(dut)
+    await h.bench.reset()
+    for h.packed in (False, True, False):
+        await h.fill(0)
+        await h.fill(1)
+        for _ in range(100):
+            h.question(int(h.rng.integers(2)))
+            if h.rng.random() < 0.7:
+                h.some_entry(int(h.rng.integers(2)))
+            await h.step()
+        for code in range(16):
+            h.offer(1, 1, code)
+            for _ in range(LookupTables.write_latency):
+                await h.step()
+            h.ask(1, np.full(h.c.lanes, code << 4), 0)
+            await h.step()
+        await h.settle()
+    h.bench.check(h.questions, 348, "questions")
 
 
 @cocotb.test()
