@@ -21,6 +21,7 @@ CONFIGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_address(name: str) -> None:
     config = CONFIGS[name]

@@ -15,6 +15,7 @@ from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, parameters, run_ben
 CONFIGS = {"one": Config(engines=1), "three": Config(engines=3, pods=2), "eight": Config(engines=8, pods=4)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_exchange(name: str) -> None:
     config = CONFIGS[name]

@@ -16,6 +16,7 @@ from lpu.tb.hdl.control.programs import random_op, random_program
 CONFIGS = {"tiny": preset("tiny"), "beat": Config(lanes=64), "wide": Config(lanes=128, pods=2)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_fetch(name: str) -> None:
     config = CONFIGS[name]

@@ -172,6 +172,7 @@ async def forgets(dut: Any) -> None:
     assert bench.checks == 6 * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", largest_is_exhaustive(CONFIGS))
 def test_list_merge(name: str) -> None:
     config = CONFIGS[name]

@@ -484,6 +484,7 @@ async def reset_in_mid_stream(dut: Any) -> None:
         await rig.read(REGISTERS["PROGRAM"].address)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_registers(case: str) -> None:
     config = CASES[case]

@@ -130,6 +130,7 @@ async def reset_in_mid_stream(dut: Any) -> None:
     assert bench.checks == 3 * (1 + (1 << SLOT_BITS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", largest_is_exhaustive(CONFIGS))
 def test_results(name: str) -> None:
     config = CONFIGS[name]

@@ -147,6 +147,7 @@ async def reset_in_mid_stream(dut: Any) -> None:
     assert bench.checks >= 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_cache(name: str) -> None:
     config = CONFIGS[name]

@@ -16,6 +16,7 @@ from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, parameters, run_ben
 CONFIGS = {"one": Config(lanes=8, pods=1), "tiny": preset("tiny"), "wide": Config(lanes=128, pods=16)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_embed(name: str) -> None:
     config = CONFIGS[name]

@@ -294,6 +294,7 @@ async def reset_in_mid_stream(dut: Any) -> None:
         await f.coarse(scores, logits, first=0, limit=99, k=1, best=1, tokens=c.pods, scan=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", largest_is_exhaustive(CONFIGS))
 def test_head(name: str) -> None:
     config = CONFIGS[name]

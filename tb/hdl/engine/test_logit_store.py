@@ -73,6 +73,7 @@ async def full_rate_and_reset(dut: Any) -> None:
     await f.store(logits[:5], 1, 4, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_logit_store(name: str) -> None:
     config = CONFIGS[name]

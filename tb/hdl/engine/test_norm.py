@@ -24,6 +24,7 @@ CONFIGS = {
 LEAD = 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_norm(name: str) -> None:
     config = CONFIGS[name]

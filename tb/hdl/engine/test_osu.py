@@ -352,6 +352,7 @@ async def reset_and_no_heads(dut: Any) -> None:
     assert bench.checks >= 27
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_osu(name: str) -> None:
     config = CONFIGS[name]

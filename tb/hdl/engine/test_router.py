@@ -23,6 +23,7 @@ CONFIGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_router(name: str) -> None:
     config = CONFIGS[name]

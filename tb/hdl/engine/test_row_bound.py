@@ -76,6 +76,7 @@ async def full_rate_and_reset(dut: Any) -> None:
     f.bench.check(f.o.cycles[0] - f.i.cycles[0], RowBound.latency, "latency")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_row_bound(name: str) -> None:
     config = CONFIGS[name]

@@ -68,6 +68,7 @@ async def holds_its_depth(dut: Any) -> None:
     f.bench.check(len(f.i.cycles), DEPTH, "records that wait")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_row_records(name: str) -> None:
     config = CONFIGS[name]

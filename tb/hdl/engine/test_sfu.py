@@ -22,6 +22,7 @@ CONFIGS = {
 CORNERS = np.array([-32768, -32767, -1, 0, 1, 32766, 32767])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_sfu(name: str) -> None:
     config = CONFIGS[name]

@@ -195,6 +195,7 @@ async def reset_in_mid_stream(dut: Any) -> None:
     assert bench.checks == 3 * c.pods * (partner.depth + 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", largest_is_exhaustive(CONFIGS))
 def test_sorter(name: str) -> None:
     config = CONFIGS[name]

@@ -293,6 +293,7 @@ async def reset_in_mid_stream(dut: Any) -> None:
         await output.drained(within=3000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case", [pytest.param(c, marks=[pytest.mark.exhaustive] if c in ("two", "six") else []) for c in CASES])
 def test_reader(case: str) -> None:

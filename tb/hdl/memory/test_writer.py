@@ -222,6 +222,7 @@ async def reset_in_mid_stream(dut: Any) -> None:
     rig.check(requests)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case", [pytest.param(c, marks=[pytest.mark.exhaustive] if c in ("two", "six") else []) for c in CASES])
 def test_writer(case: str) -> None:
