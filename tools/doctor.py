@@ -25,8 +25,8 @@ _SYSTEM = {
 _PACKAGES = ("amaranth", "numpy", "safetensors", "tokenizers", "typer", "rich")
 _OPTIONAL = {
     "cocotb": ("unit benches", "pip install 'hte-lpu[test]'"),
-    "torch": ("training of own models, tests", "pip install 'hte-lpu[torch]'"),
-    "transformers": ("tests with random models", "pip install 'hte-lpu[torch]'"),
+    "torch": ("training of own models, the CPU in lpu bench, tests", "pip install 'hte-lpu[torch]'"),
+    "transformers": ("the CPU in lpu bench, tests with random models", "pip install 'hte-lpu[torch]'"),
 }
 
 

@@ -208,7 +208,7 @@ class Simulation:
             if self._advance("wait", address, mask, interval, min(limit - done, _SLICE)) == 0:
                 return True
             if tell is not None:
-                tell(done + _SLICE)
+                tell(min(done + _SLICE, limit))
         return False
 
     # -- exchange trace -------------------------------------------------------------------------------------------

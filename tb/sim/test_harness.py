@@ -204,7 +204,9 @@ def test_outside_of_the_memory(machine: Simulation) -> None:
 def test_hang_and_heal(machine: Simulation) -> None:
     start(machine, 200)
     machine.hang(0, machine.cycles + 50)
-    assert not machine.wait(register("STATUS"), Status.BUSY, 5_000)
+    told: list[int] = []
+    assert not machine.wait(register("STATUS"), Status.BUSY, 70_000, tell=told.append)
+    assert told == [1 << 16, 70_000], "progress is heard while it waits"
     assert machine.traffic(0).outstanding_reads + machine.traffic(0).outstanding_writes > 0
     machine.heal(0)
     assert machine.wait(register("STATUS"), Status.BUSY, 5_000)

@@ -276,7 +276,7 @@ def test_budgets_report(lpu: Lpu, small: None) -> None:
     code, text, err = lpu("bench", "--budgets", "--json")
     data = json.loads(text)
     assert [d["name"] for d in data] == [b.name for b in budgets.BUDGETS]
-    assert all({"name", "achieved", "budget", "met", "command"} <= set(d) for d in data)
+    assert all({"name", "achieved", "budget", "met", "command", "load"} <= set(d) for d in data)
     assert all(d["command"] == f"lpu bench --budgets --only {d['name']}" and d["error"] is None for d in data)
     found = {d["name"]: d for d in data}
     assert (found["port-beats"]["achieved"], found["port-beats"]["met"]) == (50.0, False)

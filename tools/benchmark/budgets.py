@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -61,6 +62,8 @@ class Outcome:
     what: str
     wanted: str
     seconds: float
+    load: float
+    """of this computer in the last minute: processes that wanted to run"""
     error: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -100,7 +103,8 @@ def _prefill(lab: Lab) -> float:
 
 def _scaling(engines: int) -> Callable[[Lab], float]:
     def measure(lab: Lab) -> float:
-        one, many = (lab.token(GPT2, KV260.replace(engines=n, pods=1), ideal()).cycles for n in (1, engines))
+        machines = (KV260.replace(engines=n, pods=1, memory__channels=0) for n in (1, engines))
+        one, many = (lab.token(GPT2, machine, ideal()).cycles for machine in machines)
         return one / many
 
     return measure
@@ -172,6 +176,7 @@ def measure(budgets: Iterable[Budget], lab: Lab, on_outcome: Callable[[Outcome],
             what=budget.what,
             wanted=budget.wanted,
             seconds=time.monotonic() - begun,
+            load=os.getloadavg()[0],
             error=error,
         )
         outcomes.append(outcome)

@@ -36,6 +36,7 @@ class TorchModel:
             raise ToolError(f"{e.name} is not installed: pip install hte-lpu[torch]") from e
         if not (path / "config.json").exists():
             raise ModelError(f"{path} is not a Hugging Face directory, which torch needs")
+        transformers.utils.logging.disable_progress_bar()
         self._torch: Any = torch
         self._model = transformers.AutoModelForCausalLM.from_pretrained(
             path, local_files_only=True, dtype=torch.float32

@@ -190,8 +190,11 @@ def _budgets(only: list[str] | None, quick: bool, as_json: bool) -> int:
         report.emit([o.to_dict() for o in outcomes])
     else:
         verdicts = {True: "yes", False: "NO", None: "–"}
-        rows = [(o.name, _achieved(o), o.wanted, verdicts[o.met], f"{o.seconds:,.0f} s", o.what) for o in outcomes]
-        report.say(report.table(("budget", "achieved", "wanted", "met", "took", "what"), rows))
+        rows = [
+            (o.name, _achieved(o), o.wanted, verdicts[o.met], f"{o.seconds:,.0f} s", f"{o.load:.1f}", o.what)
+            for o in outcomes
+        ]
+        report.say(report.table(("budget", "achieved", "wanted", "met", "took", "load", "what"), rows))
         report.say(*(f"{o.name} was not measured: {o.error}" for o in outcomes if o.error))
     return 1 if any(o.met is False for o in outcomes) else 0
 
