@@ -129,10 +129,10 @@ class Fixture:
         low = -1 << (c.numerics.residual_bits - 1)
         mine = [] if x is None else [(i, pods) for i in range(x.shape[1]) for pods in (
             [1 << t for t in range(self.tokens)] if per_token else [(1 << self.tokens) - 1])]
-        words = [{"memory": int(Destination.RESIDUAL), "epoch": self.epoch, "index": i, "pods": pods, "clipped": 0,
-                  "data": x[:, i].tolist() if x is not None else []} for i, pods in mine]
+        words = [{"memory": int(Destination.RESIDUAL), "epoch": self.epoch, "index": i, "packed": 0, "pods": pods,
+                  "clipped": 0, "data": x[:, i].tolist() if x is not None else []} for i, pods in mine]
         words += [{"memory": int(rng.choice([Destination.GATHER, Destination.COORDINATE])), "epoch": self.epoch,
-                   "index": int(rng.integers(100)), "pods": int(rng.integers(1 << c.pods)), "clipped": 0,
+                   "index": int(rng.integers(100)), "packed": 0, "pods": int(rng.integers(1 << c.pods)), "clipped": 0,
                    "data": rng.integers(low, -low, c.pods).tolist()}
                   for _ in range(0 if words and rng.random() < 0.5 else int(rng.integers(1, 5)))]
         order = rng.permutation(len(words))

@@ -73,7 +73,7 @@ class Fixture:
         else:
             x = numbers(rng, (count, pods))
         limits = {"destination": 8, "index": 1 << 20, "drop": 2, "pair": self.pairs, "gate_shift": 32, "add": 2,
-                  "pods": 1 << 16, "clipped": 1 << 16}
+                  "packed": 2, "pods": 1 << 16, "clipped": 1 << 16}
         tags = [{"function": int(function), **{name: int(rng.integers(limit)) for name, limit in limits.items()}}
                 for _ in range(count)]
         if function == Function.ROPE:

@@ -20,8 +20,8 @@ from lpu.hdl.isa import Destination, Opcode, encode
 from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, parameters, run_bench
 
 CONFIGS = {"one": Config(lanes=8, pods=1), "wide": Config(lanes=64, pods=16)}
-NO_TAG = {"function": 0, "destination": 0, "index": 0, "drop": 0, "pair": 0, "gate_shift": 0, "add": 0, "pods": 0,
-          "clipped": 0}
+NO_TAG = {"function": 0, "destination": 0, "index": 0, "drop": 0, "pair": 0, "gate_shift": 0, "add": 0,
+          "packed": 0, "pods": 0, "clipped": 0}
 
 
 @pytest.mark.slow
@@ -113,8 +113,8 @@ class Fixture:
         for _ in range(count):
             tag = {"function": self.integer(2), "destination": int(self.rng.choice(list(Destination))),
                    "index": self.integer(20), "drop": self.integer(1), "pair": self.integer(8),
-                   "gate_shift": self.integer(5), "add": self.integer(1), "pods": self.integer(16),
-                   "clipped": self.integer(16)}
+                   "gate_shift": self.integer(5), "add": self.integer(1), "packed": self.integer(1),
+                   "pods": self.integer(16), "clipped": self.integer(16)}
             width = Width.RESIDUAL if tag["destination"] == Destination.RESIDUAL else Width.ACTIVATION
             found.append({"acc": self.accs(), "record": self.a_record(), "width": int(width),
                           "tag": {"kind": int(Kind.ELEMENT), "element": tag}})
