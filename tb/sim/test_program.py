@@ -187,6 +187,19 @@ def test_broken_op_is_found(name: str) -> None:
         assert not np.array_equal(broken.run([3, 4], base=0), expected)
 
 
+def test_norm_of_another_exchange() -> None:
+    """a norm behind its WAIT would wait for a vector that does not come"""
+    model = random_model(
+        9, numerics=NUMERICS, gated=True, hidden=32, heads=2, kv_heads=1, head_dim=16, ffn=24, vocab=40
+    )
+    image = compile_model(model, machine(1, 8, 1))
+    norm, behind = (64 * image.op_names.index(name) for name in ("layer.0.ffn_norm", "layer.0.up"))
+    ops = image.channels[0]
+    late = ops[:norm] + ops[norm + 64 : behind] + ops[norm : norm + 64] + ops[behind:]
+    with pytest.raises(ProgramError, match="NORM of 32 elements, 0 have come"):
+        Machine(image.config, [late], image.program, image.stored).run([3], base=0)
+
+
 # -- the coarse head ------------------------------------------------------------------------------------------
 
 HEADS = (HeadMode("coarse"), HeadMode("certified"), HeadMode("certified", "calibrated"))
