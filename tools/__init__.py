@@ -9,6 +9,7 @@
 | `evaluate`, `node_report`                    | perplexity, clipped values, errors per node                   |
 | `lmhead/`, `head_mode`                       | codebooks of the coarse LM head; which rows give logits       |
 | `limits`, `layout`, `compiler`, `image`      | does it fit; memory images and programs                       |
+| `cycles/`                                    | how many cycles a pass takes, without the RTL                 |
 | `backend`                                    | driver of a machine, simulated or real                        |
 | `runtime`, `sampling`                        | text from a decoder                                           |
 | `library`, `digest`                          | what a user names as MODEL; results that are remembered       |

@@ -1,0 +1,77 @@
+"""The items of an ATTENTION op: blocks of keys and of values."""
+
+from __future__ import annotations
+
+from ..layout import ceil_div
+from .engine import LONG_AGO, Engine, Op
+from .exchange import Sent, Tile
+
+_RECORDS = 4
+"""beats of records before each tile of a head's last block of values"""
+
+
+class Attention:
+    """One ATTENTION op of one engine, which runs through it: a `Sender` of its heads' outputs.
+
+    K(0), then K(i) and V(i−1) in turn, then V(last). Values wait for the maximum of their block's scores; the sums of a
+    head's last block for its reciprocal; records for the parameter bank, which holds those of two tiles.
+    """
+
+    def __init__(self, engine: Engine, op: Op) -> None:
+        e = self._engine = engine
+        self._op = op
+        self._out: list[Tile] = []
+        self._at = e.taken + 1
+        self._asked = e.asked + 1.0
+        block = e.config.numerics.block
+        blocks = ceil_div(e.now.keys, block)
+        ready: list[float] = []
+        items = [(b, min(block, e.now.keys - b * block)) for b in range(blocks)] * op["heads"]
+        for i in range(len(items) + 1 if items else 0):
+            if i < len(items):
+                ready.append(self._keys(*items[i]))
+            if i > 0:
+                number, keys = items[i - 1]
+                self._values(number, keys, ready[i - 1], number == blocks - 1)
+        e.asking = self._asked + 1
+        if items:
+            e.idle = max(e.idle, e.drained[1] + e.timing.merge + e.timing.element + 1)
+        e.end(self._at + (2 if items else 1))
+        self._out.reverse()
+
+    def next_tile(self, sent: Sent) -> Tile | None:
+        """as a `Sender`"""
+        return self._out.pop() if self._out else None
+
+    def _keys(self, number: int, keys: int) -> float:
+        """a block of keys; when values may use it"""
+        e, op = self._engine, self._op
+        self._asked += 4 + number.bit_length()
+        beats = keys * op["kv_planes"] * op["head_tiles"]
+        self._at = e.beats(beats, self._at + 2, e.here(self._asked), op["key_address"])
+        return self._at + e.timing.scores
+
+    def _values(self, number: int, keys: int, ready: float, last: bool) -> None:
+        """a block of values, the `last` of its head or not"""
+        e, op, t, lanes = self._engine, self._op, self._engine.timing, self._engine.config.lanes
+        self._asked += 3 + number.bit_length()
+        begin = max(self._at + 2, ready + 1)
+        e.share.drain += begin - self._at - 2
+        self._at = begin - 1
+        inverse = LONG_AGO
+        for tile in range(op["head_tiles"]):
+            self._asked += 2 if last else 1
+            if last:
+                start = max(self._at + 1, e.banks[0])
+                e.share.drain += start - self._at - 1
+                self._at = e.beats(_RECORDS, start, e.here(self._asked))
+            beats = keys * op["kv_planes"]
+            self._at = e.credit(e.beats(beats, self._at + 1, e.here(self._asked), op["value_address"]))
+            if last and tile == 0:
+                inverse = self._at + t.reciprocal
+            leaves = max(self._at + t.drain, e.drained[1], inverse)
+            e.drained = [e.drained[1], leaves + lanes]
+            if last:
+                words = max(0, min(lanes, op["head_dim"] - tile * lanes))
+                self._out.append(Tile(leaves + t.merge + t.element, words, words))
+                e.banks = [e.banks[1], leaves + t.merge + lanes * 3 / 4]

@@ -1,0 +1,87 @@
+"""The LM head: rows to the sorter, lists of all engines merged, candidates read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..layout import ceil_div
+from .engine import Engine, Op
+
+_BLOCK = 16
+"""rows of a block of bounds"""
+_LONGEST_SHIFT = 40
+"""of a margin's scale"""
+
+
+def full(engine: Engine, op: Op) -> None:
+    """HEAD: exact logits of all rows to the sorter"""
+    c, t, now = engine.config, engine.timing, engine.now
+    group, pace = 4 + c.lanes * op["beats"], 1.0
+    if now.logits:  # a write for each token and row
+        row = now.tokens * max(1.0, (engine.port.write_latency + t.write) / c.memory.max_writes)
+        pace = max(1.0, row * c.lanes / group)
+    ready = max(engine.taken + 1, engine.vector - 5)  # records come first
+    _rows(engine, op, group, engine.depend(ready) + 1, pace)
+    if now.logits:
+        engine.written = engine.listed + engine.port.write_latency + t.write
+
+
+def search(engine: Engine, op: Op) -> None:
+    """SEARCH: coarse scores of all rows to the sorter, once the scale of the margins is there"""
+    ready = engine.taken + 1
+    if op["margins"]:
+        ready += engine.timing.scale + min(op["margin_s"], _LONGEST_SHIFT)
+    engine.groups = max(1, op["groups"])
+    _rows(engine, op, 1 + op["margins"] + engine.config.lanes * op["beats"], ready + 1, 1.0)
+
+
+def _rows(engine: Engine, op: Op, group: int, ready: float, pace: float) -> None:
+    """groups of so many beats"""
+    t, groups = engine.timing, op["groups"]
+    end = engine.beats(groups * group, ready, engine.ask(2, max(1, groups)), op["address"], pace=pace, request=group)
+    rows = end + t.row + 1 if groups else end - 1
+    engine.listed = rows + t.sorter + t.settle
+    engine.idle = max(engine.idle, engine.listed)
+    engine.end(rows + 1)
+
+
+def lists(machine: Sequence[Engine], best: int) -> None:
+    """All engines send their `best` rows of each token, a word a cycle in all, and then know the result."""
+    words = machine[0].now.tokens * (len(machine) * best + 1)
+    done = max(engine.listed for engine in machine) + words + machine[0].timing.lists
+    for engine in machine:
+        engine.listed = done
+        engine.idle = max(engine.idle, done)
+
+
+def fine(pairs: Sequence[tuple[Engine, Op]]) -> None:
+    """FINE: the candidates' rows, with `scan` then those that the margins leave, dealt evenly to the engines"""
+    machine, op = [engine for engine, _ in pairs], pairs[0][1]
+    now = machine[0].now
+    for engine, own in pairs:
+        begin = max(engine.taken + 1, engine.listed)
+        engine.listed = _read(engine, own, begin, ceil_div(now.tokens * op["best"], len(pairs)))
+    if op["scan"]:
+        lists(machine, 1)
+        for engine, own in pairs:
+            count = ceil_div(round(now.tokens * now.fine_rows), len(pairs))
+            begin = engine.listed + engine.timing.settle + 8
+            blocks = ceil_div(engine.groups * engine.config.lanes, _BLOCK)
+            engine.listed = max(begin + blocks + _BLOCK * min(count, blocks), _read(engine, own, begin, count))
+    for engine in machine:
+        engine.end(engine.depend(engine.listed) + 2)
+    lists(machine, op["best"])
+
+
+def _read(engine: Engine, op: Op, ready: float, count: int) -> float:
+    """`count` rows that the head chooses from `ready` on; when their logits are sorted"""
+    if not count:
+        return ready
+    t, memory, beats = engine.timing, engine.config.memory, op["beats"]
+    bits = engine.groups.bit_length() - 1  # of a row's group, by which an address is multiplied
+    bursts = 2 + (beats - 1) / memory.max_burst
+    flying = min(1.0 + t.job_queue, memory.max_outstanding / bursts)
+    interval = max(beats + 2, 6 + bits, (engine.port.read_latency + t.read + 12) / flying)
+    first = engine.beats(1, ready + 4, engine.here(ready + 8 + bits))
+    engine.beats(count * (beats + 1) - 1, first, first)
+    return first + beats + (count - 1) * interval + t.row + t.sorter + t.settle

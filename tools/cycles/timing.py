@@ -1,0 +1,115 @@
+"""Delays of the hardware in cycles, taken from the units that state them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from ...hdl.config import Config
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """What the model must know of a machine's pipelines. Made once for a configuration, by `timing`."""
+
+    read: int
+    """from a read request to its first beat at issue, beside the memory's latency"""
+    refill: int
+    """from a beat that leaves the FIFO to the first beat of the burst that had waited for its room, likewise"""
+    landed: int
+    """from a burst's last beat at the port, which lets another burst out, to that beat at issue"""
+    write: int
+    """from a beat of the cache packer to its acknowledgement at issue, beside the memory's latency"""
+    start: int
+    """from the start to the first beat behind the HEADER, beside two latencies of the memory and the HEADER's beats"""
+    program_fifo: int
+    program_burst: int
+    op_queue: int
+    job_queue: int
+    norm: int
+    """from the end of a WAIT to the first output of its norm, beside `norm_token` for each token"""
+    norm_token: int
+    norm_lead: int
+    """how long before an output is there the array may take its beat"""
+    drain: int
+    """from a tile's last beat to its lane 0 at the epilogue"""
+    row: int
+    """from a row's last beat to its sum"""
+    requantise: int
+    element: int
+    """from the epilogue to the router's output"""
+    slack: int
+    """elements that fit between the array and a router that waits for the exchange"""
+    exchange: int
+    """from a word that is granted to the cycle in which WAIT knows of it"""
+    scores: int
+    """from a block's last key to the first value that may use it"""
+    reciprocal: int
+    """from the last beat of a head's last block, first tile, to the first sum that leaves"""
+    merge: int
+    """from a sum of values to the epilogue"""
+    cache_tile: int
+    """cycles of the cache packer for a tile beside one a beat"""
+    lists: int
+    """from a word of an engine's list to the cycle in which all engines have it"""
+    sorter: int
+    """from a row's sum to a sorted list"""
+    scale: int
+    """of the search's margins, beside a cycle for each bit of their shift"""
+    settle: int
+    """rest of the head before and after it looks at what came"""
+
+
+@cache
+def timing(config: Config) -> Timing:
+    """the delays of `config`"""
+    from ...hdl.common.credit_fifo import CreditFifo  # what imports Amaranth is imported when it is needed
+    from ...hdl.common.tree import depth
+    from ...hdl.control.list_merge import ListMerge
+    from ...hdl.engine.engine import JOB_QUEUE, OP_QUEUE
+    from ...hdl.engine.head import SETTLE
+    from ...hdl.engine.magnitude import Magnitude
+    from ...hdl.engine.norm import Norm
+    from ...hdl.engine.operands import OperandFetch
+    from ...hdl.engine.osu import Osu, _Merge
+    from ...hdl.engine.pods import Pods
+    from ...hdl.engine.requantise import Requantiser
+    from ...hdl.engine.router import Router
+    from ...hdl.engine.sfu import Sfu
+    from ...hdl.engine.sources import requantiser_tag
+    from ...hdl.memory.reader import PROGRAM_BURST, PROGRAM_FIFO, Reader
+    from ...hdl.memory.writer import Writer
+
+    lead = OperandFetch(config).read_latency
+    norm = Norm(config, lead=lead)
+    operands, pods = OperandFetch(config).latency, Pods(config)
+    requantise = Requantiser(config, requantiser_tag()).latency
+    element = requantise + Sfu.latency + Router.latency
+    return Timing(
+        read=Reader.latency(config) + Reader.return_latency,
+        refill=3 + Reader.return_latency,
+        landed=Reader.return_latency,
+        write=Writer.latency(config) + 4,
+        start=20,
+        program_fifo=PROGRAM_FIFO,
+        program_burst=PROGRAM_BURST,
+        op_queue=OP_QUEUE,
+        job_queue=JOB_QUEUE,
+        norm=2 * norm.latency(1) - norm.latency(2),
+        norm_token=norm.latency(2) - norm.latency(1),
+        norm_lead=lead - 1,
+        drain=operands + pods.drain_latency,
+        row=operands + pods.row_latency,
+        requantise=requantise,
+        element=element,
+        slack=requantise + Sfu.latency + 2 * (CreditFifo.round_trip - CreditFifo.latency) + Router.latency,
+        exchange=depth(config.engines) + 1,
+        scores=operands + pods.row_latency + requantise + Osu.SCORE_LATENCY + 1,
+        reciprocal=Osu(config).reciprocal_latency,
+        merge=_Merge.STAGES + CreditFifo.latency,
+        cache_tile=2,
+        lists=ListMerge(config).latency + 2,
+        sorter=requantise + 1,
+        scale=Magnitude.latency(0) + 2,
+        settle=SETTLE,
+    )
