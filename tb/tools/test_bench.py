@@ -12,6 +12,7 @@ import io
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,6 +30,8 @@ from lpu.tools.geometry import DECODERS
 from lpu.tools.profiling import passes
 from lpu.tools.runtime import Usage
 
+ERRORS = {"one block": [0.001, -0.019], "another": [0.004, 0.011]}
+"""of the cycle model"""
 QUICK = ("--tokens", 3, "--text-tokens", 8)
 FAST = (*QUICK, "--system", "full")
 
@@ -268,6 +271,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(lab, name, value)
         if hasattr(budgets, name):
             monkeypatch.setattr(budgets, name, value)
+    monkeypatch.setattr(budgets, "small_grid", lambda: ["one block", "another"])
+    monkeypatch.setattr(budgets, "compare", lambda block, debug: [SimpleNamespace(error=e) for e in ERRORS[block]])
     monkeypatch.setattr(elaboration, "_emitted", lambda engines, tell: (2.0 + engines / 64, 1000 + 4 * engines))
 
 
@@ -285,6 +290,7 @@ def test_budgets_report(lpu: Lpu, small: None) -> None:
     assert (found["multi-token-pass"]["achieved"], found["multi-token-pass"]["met"]) == (1.0, True)
     assert found["elaboration-time"]["achieved"] == pytest.approx(3 / (2 + 1 / 64))
     assert found["elaboration-size"]["met"] is False
+    assert (found["cycle-model"]["achieved"], found["cycle-model"]["budget"]) == (pytest.approx(1.9), 2)
     assert found["simulation-speed"]["achieved"] == pytest.approx(1000 / found["simulated-token"]["achieved"])
     assert code == 1, "one was missed"
     assert "port-beats: 50 % (≥ 97 %) MISSED" in err

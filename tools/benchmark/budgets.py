@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..cycles.grid import LIMIT, compare, small_grid
 from ..errors import UserError
 from . import elaboration
 from .lab import DISTIL, GPT2, KV260, Lab, ddr4, ideal
@@ -110,6 +111,14 @@ def _scaling(engines: int) -> Callable[[Lab], float]:
     return measure
 
 
+def _cycle_model(lab: Lab) -> float:
+    blocks, worst = list(small_grid()), 0.0
+    for i, block in enumerate(blocks):
+        lab.tell("cycle model against RTL", i / len(blocks))
+        worst = max([worst, *(abs(point.error) for point in compare(block, debug=True))])  # the simulators of the tests
+    return 100 * worst
+
+
 def _speed(lab: Lab) -> float:
     run = lab.token(DISTIL, KV260, ideal())
     return run.cycles / run.seconds
@@ -137,6 +146,8 @@ BUDGETS: tuple[Budget, ...] = (  # those that look at the same machine one after
              what=f"GPT-2 small, speed-up of {n} engines × 16 lanes × 1 pod over one") for n in (2, 4, 8)),
     Budget(name="scaling", unit="×", least=14, measure=_scaling(16),
            what="GPT-2 small, speed-up of 16 engines × 16 lanes × 1 pod over one"),
+    Budget(name="cycle-model", unit="%", most=100 * LIMIT, measure=_cycle_model, quick=True,
+           what="largest error of the cycle model over the grid of small machines, models, passes and latencies"),
     Budget(name="elaboration-time", unit="×", most=1.5, measure=elaboration.time_ratio, quick=True,
            what="CPU time to emit 64 engines against one"),
     Budget(name="elaboration-size", unit="×", most=1.2, measure=elaboration.size_ratio, quick=True,
