@@ -13,7 +13,7 @@ from lpu.hdl.config import Config, preset
 from lpu.hdl.engine.norm import Norm, norm_element, norm_op
 from lpu.hdl.isa import Destination
 from lpu.sim.golden import norm as golden
-from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, pack, parameters, run_bench
+from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, largest_is_exhaustive, pack, parameters, run_bench
 
 CONFIGS = {
     "one": Config(lanes=8, pods=1).replace(numerics__residual_bits=16, limits__max_hidden=40, numerics__rsqrt_bits=4),
@@ -25,7 +25,7 @@ LEAD = 7
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", largest_is_exhaustive(CONFIGS))
 def test_norm(name: str) -> None:
     config = CONFIGS[name]
     run_bench(Norm(config, lead=LEAD), __name__, name=f"norm-{name}", parameters={"config": config.to_dict()})
