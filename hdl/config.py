@@ -151,6 +151,8 @@ class Config:
     numerics: Numerics = field(default_factory=Numerics)
     limits: Limits = field(default_factory=Limits)
     memory: Memory = field(default_factory=Memory)
+    loop_tokens: int = 1024
+    """tokens that a decode loop on the device makes at most, each kept with its logit for the host"""
     part: str = ""
     """FPGA part, for the board files; empty for simulation"""
     clock_mhz: float = 100.0
@@ -162,6 +164,7 @@ class Config:
         _power_of_two("lanes", self.lanes, "AXI4 data buses do")
         _in_range("pods", self.pods, 1, 16, "the pass registers hold at most 16 tokens")
         _power_of_two("pods", self.pods, "tokens are addressed by wiring")
+        _in_range("loop_tokens", self.loop_tokens, 1, 65536, "the tokens of a loop are kept on chip")
         _require(self.limits.max_head_dim % self.lanes == 0 or self.lanes > self.limits.max_head_dim,
                  f"limits.max_head_dim = {self.limits.max_head_dim} must be a multiple of lanes = {self.lanes}: "
                  "heads are padded to whole beats")
@@ -252,7 +255,7 @@ class Config:
             "lookup tables": lim.max_index_beats * lanes * (256 + 16) * p * 16,
             "coarse scores": lim.max_shard * 17 * p // 16 * 16,
         }
-        return {k: n * v for k, v in per_engine.items()}
+        return {k: n * v for k, v in per_engine.items()} | {"tokens of a loop": self.loop_tokens * (20 + 32)}
 
     # -- files ------------------------------------------------------------------------------------------------
 
@@ -299,10 +302,10 @@ class Config:
     def fingerprint(self) -> int:
         """32 bits that say for which machine an image was compiled.
 
-        Name, part and clock do not count, and of the memory only how engines share it.
+        Name, part, clock and the depth of loops do not count, and of the memory only how engines share it.
         """
         data = self.to_dict()
-        for key in ("name", "part", "clock_mhz", "memory"):
+        for key in ("name", "part", "clock_mhz", "memory", "loop_tokens"):
             del data[key]
         if self.sharers > 1:
             data["interleaved"] = [self.sharers, self.memory.page]
@@ -338,7 +341,7 @@ PRESETS: dict[str, Config] = {
     for c in (
         Config(name="tiny", engines=2, lanes=8, pods=2, limits=_SMALL,
                memory=Memory(fifo_beats=128, max_burst=32, max_outstanding=8)),
-        Config(name="ulx3s", engines=1, lanes=8, pods=1, part="LFE5U-85F", clock_mhz=50.0,
+        Config(name="ulx3s", engines=1, lanes=8, pods=1, part="LFE5U-85F", clock_mhz=50.0, loop_tokens=256,
                limits=Limits(max_hidden=64, max_ffn=192, max_context=256, max_head_dim=16, vector_rows=16,
                             max_candidates=8, max_index_beats=1, max_shard=512),
                memory=Memory(fifo_beats=32, max_burst=16, max_outstanding=4)),

@@ -11,6 +11,7 @@ from .common.payloads import exchange_word
 from .config import Config
 from .control.exchange import Exchange
 from .control.list_merge import ListMerge
+from .control.loop import Loop
 from .control.registers import ControlRegisters
 from .control.results import Results
 from .control.supervisor import Supervisor
@@ -42,6 +43,7 @@ class Lpu(wiring.Component):
         m = Module()
         c = self._c
         m.submodules.registers = registers = ControlRegisters(c)
+        m.submodules.loop = loop = Loop(c)
         m.submodules.supervisor = supervisor = Supervisor(c)
         connect_flat(m, self, "s_axil", registers.axi)
 
@@ -51,14 +53,15 @@ class Lpu(wiring.Component):
         m.submodules.lists = lists = ResetInserter(exchange_reset)(ListMerge(c))
         m.submodules.results = results = ResetInserter(exchange_reset)(Results(c))
 
-        context, window = Signal.like(registers.context), Signal.like(registers.window)
-        m.d.sync += [context.eq(registers.context), window.eq(registers.window)]
+        context, window = Signal.like(loop.o_context), Signal.like(registers.window)
+        m.d.sync += [context.eq(loop.o_context), window.eq(registers.window)]
         start, stop = Signal(), Signal()
         m.d.sync += [start.eq(supervisor.engine_start), stop.eq(supervisor.stop)]
         m.d.comb += [
             lists.clear.eq(supervisor.engine_start), results.clear.eq(supervisor.engine_start),
             supervisor.results_idle.eq(lists.idle), results.slot.eq(registers.result_slot),
             results.i.valid.eq(lists.o.valid), results.i.payload.eq(lists.o.payload),
+            loop.i.valid.eq(lists.o.valid), loop.i.payload.eq(lists.o.payload),
         ]
 
         counter_values = []
@@ -82,11 +85,15 @@ class Lpu(wiring.Component):
             counter_values.append(engine.counter_value)
         m.d.sync += registers.counter_value.eq(Array(counter_values)[registers.counter_engine])
         m.d.comb += [
-            supervisor.start.eq(registers.start),
+            loop.start.eq(registers.start), loop.looped.eq(registers.looped), loop.stop.eq(registers.loop_stop),
+            loop.soft_reset.eq(registers.soft_reset), loop.context.eq(registers.context),
+            loop.setup.eq(registers.loop_setup), loop.slot.eq(registers.loop_slot),
+            loop.i_busy.eq(supervisor.busy), loop.i_done.eq(supervisor.done), loop.i_halted.eq(supervisor.halted),
+            supervisor.start.eq(loop.o_start), supervisor.resumed.eq(loop.o_context.resumed),
             supervisor.soft_reset.eq(registers.soft_reset),
             supervisor.watchdog.eq(registers.watchdog),
-            registers.busy.eq(supervisor.busy),
-            registers.done.eq(supervisor.done),
+            registers.busy.eq(supervisor.busy | loop.running),
+            registers.done.eq(supervisor.done & ~loop.running),
             registers.quiet.eq(supervisor.quiet),
             registers.saturated.eq(supervisor.saturated),
             registers.fault.eq(supervisor.fault),
@@ -95,6 +102,11 @@ class Lpu(wiring.Component):
             registers.result_token.eq(results.token),
             registers.result_logit.eq(results.logit),
             registers.result_count.eq(results.count),
+            registers.loop_made.eq(loop.made),
+            registers.loop_end.eq(loop.end),
+            registers.loop_idle.eq(loop.idle),
+            registers.loop_token.eq(loop.token),
+            registers.loop_logit.eq(loop.logit),
         ]
         if self._debug:
             m.d.comb += [

@@ -23,11 +23,16 @@ REGISTERS: dict[str, Register] = {
     "VERSION": Register(0x004, "ro", "version of the program encoding"),
     "FINGERPRINT": Register(0x008, "ro", "configuration that this hardware was generated from"),
     "SHAPE": Register(0x00C, "ro", "engines [7:0], lanes [15:8], pods [23:16]"),
-    "CONTROL": Register(0x010, "wo", "bit 0: start a pass; bit 1: soft reset (waits for the memory, clears a fault)"),
+    "CONTROL": Register(
+        0x010,
+        "wo",
+        "bit 0: start a pass; bit 1: soft reset (waits for the memory, clears a fault); bit 2, with bit 0: the pass is "
+        "the first of a loop; bit 3: the loop ends after the pass that runs",
+    ),
     "STATUS": Register(
         0x014,
         "ro",
-        "bit 0 busy, 1 done, 2 fault, 3 quiet (nothing in flight on any port), 4 saturated "
+        "bit 0 busy (with a pass or a loop), 1 done, 2 fault, 3 quiet (nothing in flight on any port), 4 saturated "
         "(an accumulator was clipped since the last start), [15:8] fault code, [23:16] engine",
     ),
     "FAULT_OP": Register(0x018, "ro", "index of the op at the fault"),
@@ -43,9 +48,20 @@ REGISTERS: dict[str, Register] = {
     "WINDOW_LIMIT_HIGH": Register(0x040, "rw", "its upper half"),
     "WINDOW_LOCK": Register(0x044, "rw", "write 1: all windows stay as they are until a hardware reset"),
     "COUNTER_SELECT": Register(0x048, "rw", "counter [7:0] of engine [15:8]"),
-    "COUNTER_LOW": Register(0x04C, "ro", "the selected counter since the last start; stands still after the pass"),
+    "COUNTER_LOW": Register(0x04C, "ro", "the selected counter since the last start, over all passes of a loop; stands "
+                            "still after them"),
     "COUNTER_HIGH": Register(0x050, "ro", "its upper half"),
     "RESULT_SLOT": Register(0x054, "rw", "entry that the RESULT registers show, 0 the best; at most 127"),
+    "LOOP_COUNT": Register(0x058, "rw", "tokens that a loop makes at most, 1 to the depth of its token memory"),
+    "LOOP_CONTEXT": Register(0x05C, "rw", "keys that the cache holds: a loop ends before a token that would be key "
+                             "LOOP_CONTEXT"),
+    "LOOP_EOS_COUNT": Register(0x060, "rw", "entries of LOOP_EOS that count"),
+    "LOOP_SLOT": Register(0x064, "rw", "token of the loop that LOOP_TOKEN and LOOP_LOGIT show, 0 the first"),
+    "LOOP_MADE": Register(0x068, "ro", "tokens that the loop has made so far; they stay until the next loop starts"),
+    "LOOP_END": Register(0x06C, "ro", "why the loop has ended"),
+    "LOOP_TOKEN": Register(0x070, "ro", "token LOOP_SLOT: the row of the largest logit, the lowest on ties"),
+    "LOOP_LOGIT": Register(0x074, "ro", "its logit, signed"),
+    "LOOP_IDLE": Register(0x078, "ro", "cycles of the loop in which no engine had an op"),
     "TOKEN": Register(0x100, "rw", "vocabulary index of token t", 16),
     "POSITION": Register(0x140, "rw", "position of token t", 16),
     "MASK": Register(0x180, "rw", "bit j: token t sees token j of this pass (bit t included)", 16),
@@ -53,7 +69,27 @@ REGISTERS: dict[str, Register] = {
                              "(1) …; the lowest row first on ties", 16),
     "RESULT_LOGIT": Register(0x200, "ro", "its logit, signed", 16),
     "RESULT_COUNT": Register(0x240, "ro", "entries of token t's list", 16),
+    "LOOP_EOS": Register(0x280, "rw", "a token that ends the loop that makes it", 4),
 }
+
+
+class LoopEnd(IntEnum):
+    """why a loop has ended: the first that holds after a pass"""
+
+    NONE = 0
+    """it runs, or there was none"""
+    FAULT = 1
+    """a fault or a soft reset in the pass behind the last token"""
+    NO_RESULT = 2
+    """the pass behind the last token had no result: FLAGS or the program left out the LM head"""
+    EOS = 3
+    """the last token is one of LOOP_EOS"""
+    COUNT = 4
+    """LOOP_COUNT tokens are made"""
+    CONTEXT = 5
+    """the last token would be key LOOP_CONTEXT"""
+    STOP = 6
+    """the host asked for it"""
 
 
 class Counter(IntEnum):

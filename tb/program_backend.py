@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 from lpu.hdl.config import Config
-from lpu.hdl.isa import MAGIC, VERSION, Opcode, decode
-from lpu.hdl.registers import REGISTERS, Counter
+from lpu.hdl.isa import MAGIC, VERSION, Fault, Opcode, decode
+from lpu.hdl.registers import REGISTERS, Counter, LoopEnd
+from lpu.sim.golden.loop import Loop, Pass
 from lpu.sim.golden.program import Machine
 from lpu.sim.verilator.memory import MemoryModel, MemoryStatistics
 from lpu.tools.backend import Control, Flags, Status
@@ -20,7 +21,8 @@ class ProgramBackend:
     """Registers and memories over `sim.golden.program.Machine`.
 
     `break_logit` adds 1 to that vocabulary row's logits, `break_rows` so many to the rows that FINE read. Every pass
-    takes 1000 cycles, half of which use a beat; that is all the memory's statistics say, too.
+    takes 1000 cycles, half of which use a beat; that is all the memory's statistics say, too. A pass of a loop is run
+    by each `rest`, and its `break_pass` (from 0) ends in a fault.
     """
 
     def __init__(
@@ -32,7 +34,12 @@ class ProgramBackend:
         self.registers: dict[int, int] = {}
         self.break_logit: int | None = None
         self.break_rows = 0
+        self.break_pass: int | None = None
         self.passes = 0
+        self._counted = 1
+        """passes that the counters cover"""
+        self._loop: Loop | None = None
+        self._stop = False
         self._machine: Machine | None = None
         self._results: list[list[tuple[int, int]]] = []
         self._fine_rows = 0
@@ -59,17 +66,28 @@ class ProgramBackend:
     def read_register(self, address: int) -> int:
         if address == REGISTERS["COUNTER_LOW"].address:
             engine, counter = divmod(self._get("COUNTER_SELECT"), 256)
-            counters = {Counter.CYCLES: 1000, Counter.DATA_BEATS: 500, Counter.STALL_MEMORY: 100}
+            each = {Counter.CYCLES: 1000, Counter.DATA_BEATS: 500, Counter.STALL_MEMORY: 100}
+            counters = {name: count * self._counted for name, count in each.items()}
             counters[Counter.FINE_ROWS] = self._fine_rows if engine == 0 else 0
             return counters.get(counter, 0)
         return self.registers.get(address, 0)
 
     def write_register(self, address: int, value: int) -> None:
         self.registers[address] = value
-        if address == REGISTERS["CONTROL"].address and value & Control.START:
-            self._pass()
+        if address == REGISTERS["CONTROL"].address:
+            if value & Control.START:
+                self._fine_rows, self._counted = self.break_rows, 0
+                self._start(looped=bool(value & Control.LOOP))
+            if value & Control.END_LOOP:
+                self._stop = True
+            if value & Control.SOFT_RESET:
+                self._set("STATUS", Status.QUIET)
         if address == REGISTERS["RESULT_SLOT"].address:
             self._show(value)
+        if address == REGISTERS["LOOP_SLOT"].address and self._loop is not None:
+            token, logit = self._loop.made[value]
+            self._set("LOOP_TOKEN", token)
+            self._set("LOOP_LOGIT", logit & 0xFFFFFFFF)
 
     def read_memory(self, channel: int, offset: int, size: int) -> bytes:
         return self.channel[channel][offset : offset + size].tobytes()
@@ -85,26 +103,50 @@ class ProgramBackend:
         return MemoryStatistics(moved, 0, peak_bytes=2 * moved)
 
     def wait(self, limit: int) -> None:
-        pass
+        while self._get("STATUS") & Status.BUSY:
+            self.rest(1)
 
-    def _pass(self) -> None:
-        count, flags = self._get("TOKENS"), self._get("FLAGS")
+    def rest(self, cycles: int) -> None:
+        loop = self._loop
+        assert loop is not None
+        if len(loop.made) == self.break_pass:
+            self._set("STATUS", Status.FAULT | Status.QUIET | Fault.READ_ERROR << 8)
+            self._set("LOOP_END", LoopEnd.FAULT)
+            return
+        self._pass(loop.now)
+        results = self._results[-1] if self._results else []
+        loop.done(results[0] if results else None, stop=self._stop)
+        self._set("LOOP_MADE", len(loop.made))
+        self._set("LOOP_END", loop.end)
+        self._set("LOOP_IDLE", 10 * len(loop.made))
+        self._set("STATUS", Status.DONE | Status.QUIET if loop.end else Status.BUSY)
+
+    def _start(self, *, looped: bool) -> None:
+        count = self._get("TOKENS")
+        now = Pass(*([self._get(name, t) for t in range(count)] for name in ("TOKEN", "POSITION", "MASK")),
+                   base=self._get("BASE"))
+        if not looped:
+            self._pass(now)
+            self._set("STATUS", Status.DONE | Status.QUIET)
+            return
+        eos = [self._get("LOOP_EOS", n) for n in range(self._get("LOOP_EOS_COUNT"))]
+        self._loop, self._stop = Loop(now, self._get("LOOP_COUNT"), self._get("LOOP_CONTEXT"), eos), False
+        self._set("LOOP_MADE", 0)
+        self._set("STATUS", Status.BUSY)
+
+    def _pass(self, now: Pass) -> None:
+        count, flags = len(now.tokens), self._get("FLAGS")
         if self._machine is None:
             self._machine = Machine(self.config, self._images(), self._get("PROGRAM"))
-        masks = np.array([[self._get("MASK", t) >> j & 1 for j in range(count)] for t in range(count)], bool)
-        logits = self._machine.run(
-            [self._get("TOKEN", t) for t in range(count)],
-            base=self._get("BASE"),
-            mask=masks,
-            positions=[self._get("POSITION", t) for t in range(count)],
-            head=bool(flags & Flags.HEAD),
-        )
+        masks = np.array([[mask >> j & 1 for j in range(count)] for mask in now.masks], bool)
+        logits = self._machine.run(now.tokens, base=now.base, mask=masks, positions=now.positions,
+                                   head=bool(flags & Flags.HEAD))
         self._results = [[(i, v + (i == self.break_logit)) for i, v in entries] for entries in self._machine.results]
-        self._fine_rows = sum(len(rows) for rows in self._machine.rows) + self.break_rows
+        self._fine_rows += sum(len(rows) for rows in self._machine.rows)
         if self.break_logit is not None and logits.size:
             logits[:, self.break_logit] += 1
         self.passes += 1
-        self._set("STATUS", Status.DONE | Status.QUIET)
+        self._counted += 1
         for t, entries in enumerate(self._results):
             self._set("RESULT_COUNT", len(entries), t)
         self._show(self._get("RESULT_SLOT"))

@@ -30,6 +30,7 @@ def test_toml(tmp_path: Path) -> None:
     ({"engines": 0}, ["engines = 0", "1 to 64"]),
     ({"lanes": 12}, ["lanes = 12", "power of two"]),
     ({"pods": 3}, ["pods = 3", "power of two"]),
+    ({"loop_tokens": 0}, ["loop_tokens = 0", "1 to 65536"]),
     ({"engines": True}, ["whole number"]),
     ({"engines": "many"}, ["whole number", "many"]),
     ({"clock_mhz": "fast"}, ["clock_mhz", "fast"]),
@@ -89,7 +90,8 @@ def test_unknown_preset() -> None:
 def test_fingerprint_tells_machines_apart() -> None:
     """it covers what an image depends on, and nothing else"""
     base = Config()
-    same = [base.replace(name="x"), base.replace(clock_mhz=1.0), base.replace(memory__fifo_beats=1024)]
+    same = [base.replace(name="x"), base.replace(clock_mhz=1.0), base.replace(memory__fifo_beats=1024),
+            base.replace(loop_tokens=7)]
     other = [base.replace(engines=2), base.replace(lanes=16), base.replace(pods=2), base.replace(numerics__exp_bits=7),
              base.replace(limits__max_ffn=2048)]
     same += [base.replace(memory__channels=1), base.replace(memory__page=1024)]  # an engine alone has no pages

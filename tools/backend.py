@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..hdl import isa
 from ..hdl.config import Config
 from ..hdl.emit import emit
-from ..hdl.registers import COUNTERS, REGISTERS, Counter
+from ..hdl.registers import COUNTERS, REGISTERS, Counter, LoopEnd
 from ..sim.verilator.build import build
 from ..sim.verilator.memory import MemoryModel, MemoryStatistics
 from ..sim.verilator.simulation import Simulation
@@ -24,6 +24,10 @@ from .errors import ImageError
 from .layout import memory_offset
 
 _REST_POLLS = 100_000
+_LOOP_INTERVAL = 1000
+"""cycles between two looks at a loop that runs"""
+EOS_PLACES = REGISTERS["LOOP_EOS"].count
+"""tokens that may each end a loop"""
 _COMPILE_AGAIN = "compile the model for the configuration of the hardware"
 
 
@@ -32,6 +36,8 @@ class Control(IntFlag):
 
     START = 1
     SOFT_RESET = 2
+    LOOP = 4
+    END_LOOP = 8
 
 
 class Status(IntFlag):
@@ -56,16 +62,17 @@ class DeviceError(RuntimeError):
 
 
 class DeviceFault(DeviceError):
-    """An engine stopped. The next pass works after `Device.soft_reset`."""
+    """An engine stopped, in a loop behind `made` tokens. The next pass works after `Device.soft_reset`."""
 
-    def __init__(self, code: int, engine: int, op_index: int) -> None:
-        self.code, self.engine, self.op_index = code, engine, op_index
+    def __init__(self, code: int, engine: int, op_index: int, made: int | None = None) -> None:
+        self.code, self.engine, self.op_index, self.made = code, engine, op_index, made
         try:
             fault = isa.Fault(code)
             what = f"{fault.name} ({_FAULT_TEXT[fault]})"
         except ValueError:
             what = f"unknown fault {code}"
-        super().__init__(f"engine {engine} stopped at op {op_index}: {what}")
+        where = "" if made is None else f" of the pass behind token {made} of the loop"
+        super().__init__(f"engine {engine} stopped at op {op_index}{where}: {what}")
 
 
 _FAULT_TEXT = {
@@ -107,6 +114,9 @@ class Backend(Protocol):
 
     def wait(self, limit: int) -> None:
         """until STATUS is not busy; raises `DeviceError` when `limit` cycles were not enough"""
+
+    def rest(self, cycles: int) -> None:
+        """about so many cycles"""
 
 
 class NativeSimulation:
@@ -202,6 +212,10 @@ class NativeSimulation:
         if not ended:
             raise DeviceError(f"the pass did not end within {limit} cycles")
 
+    def rest(self, cycles: int) -> None:
+        """let the clock run"""
+        self.simulation.step(cycles)
+
     def trace_exchange(self) -> None:
         """start an empty trace of the exchange bus; needs `debug`"""
         if not self._debug:
@@ -249,6 +263,18 @@ class PassResult:
     lists: list[tuple[list[int], list[int]]]
     """per token the vocabulary rows of the best exact logits, best first, the lowest first on ties, and these logits:
     as many as were asked for, or fewer if the program or the vocabulary has no more"""
+
+
+@dataclass(frozen=True)
+class LoopResult:
+    """what a loop on the device has made"""
+
+    tokens: list[int]
+    logits: list[int]
+    """of each token"""
+    end: LoopEnd
+    saturated: bool
+    """an accumulator was clipped"""
 
 
 class Device:
@@ -324,6 +350,67 @@ class Device:
         `DeviceFault` when an engine stops, `DeviceError` after `limit` cycles, and `ValueError` for lists whose lengths
         do not fit.
         """
+        self._set_pass(tokens, positions, base, masks, (Flags.HEAD if head else 0) | (Flags.LOGITS if logits else 0))
+        self._write("CONTROL", Control.START)
+        self.backend.wait(limit)
+        saturated = self._ended()
+        lists = self._read_lists(len(tokens), best) if head else []
+        return PassResult([rows[0] for rows, _ in lists], [logits[0] for _, logits in lists], saturated, lists)
+
+    def run_loop(self, tokens: Sequence[int], positions: Sequence[int], base: int, masks: Sequence[int] | None = None,
+                 *, count: int, context: int, eos: Sequence[int] = (), limit: int = 1 << 40,
+                 on_token: Callable[[int, int], bool] = lambda token, logit: True) -> LoopResult:
+        """Run a pass as `run_pass` does, and behind it passes of one token each, the best of the pass before.
+
+        Ends with a token of `eos` (at most `EOS_PLACES`), after `count` tokens (at most `config.loop_tokens`), or when
+        the next token would be key `context`. `on_token(token, logit)` is called with each, while the machine goes on;
+        once it returns False, the loop ends behind the pass that runs, and it is not called again. So does the loop end
+        when something is raised meanwhile (by `on_token`, or KeyboardInterrupt), which then goes on its way; the
+        machine can be used afterwards. Raises what `run_pass` raises; `limit` counts for all passes together, and after
+        it the machine is left running.
+        """
+        if not 1 <= count <= self.config.loop_tokens or len(eos) > EOS_PLACES:
+            raise ValueError(f"a loop makes 1 to {self.config.loop_tokens} tokens and ends with one of at most "
+                             f"{EOS_PLACES}, not {count} tokens with {len(eos)} of them")
+        self._set_pass(tokens, positions, base, masks, Flags.HEAD)
+        for name, value in (("COUNT", count), ("CONTEXT", context), ("EOS_COUNT", len(eos))):
+            self._write(f"LOOP_{name}", value)
+        for n, token in enumerate(eos):
+            self._write("LOOP_EOS", token, n)
+        made: list[tuple[int, int]] = []
+        busy, heard, late = True, True, self.backend.cycles + limit
+        try:
+            self._write("CONTROL", Control.START | Control.LOOP)
+            while busy:
+                busy = bool(self._read("STATUS") & Status.BUSY)  # before the count, which is final when it is over
+                for slot in range(len(made), self._read("LOOP_MADE")):
+                    self._write("LOOP_SLOT", slot)
+                    made.append((self._read("LOOP_TOKEN"), _signed(self._read("LOOP_LOGIT"))))
+                    if heard and not on_token(*made[-1]):
+                        heard = False
+                        self._write("CONTROL", Control.END_LOOP)
+                if busy:
+                    if self.backend.cycles >= late:
+                        raise DeviceError(f"the loop did not end within {limit} cycles")
+                    self.backend.rest(_LOOP_INTERVAL)
+        except DeviceError:
+            raise
+        except BaseException:
+            self._write("CONTROL", Control.END_LOOP)
+            self.backend.wait(limit)
+            raise
+        saturated, end = self._ended(len(made)), LoopEnd(self._read("LOOP_END"))
+        if end is LoopEnd.NO_RESULT:
+            raise DeviceError(f"the pass behind token {len(made)} of the loop had no result")
+        return LoopResult([token for token, _ in made], [logit for _, logit in made], end, saturated)
+
+    def read_loop(self) -> tuple[int, int]:
+        """of the last loop: tokens that were made, and cycles in which no engine had an op"""
+        return self._read("LOOP_MADE"), self._read("LOOP_IDLE")
+
+    def _set_pass(self, tokens: Sequence[int], positions: Sequence[int], base: int, masks: Sequence[int] | None,
+                  flags: int) -> None:
+        """write what the registers say of a pass; raises `ValueError` for lists whose lengths do not fit"""
         count = len(tokens)
         masks = [(2 << t) - 1 for t in range(count)] if masks is None else masks
         if not 1 <= count <= self.config.pods or not len(positions) == len(masks) == count:
@@ -333,19 +420,20 @@ class Device:
             raise DeviceError("there is no program to run: load an image first")
         self._write("TOKENS", count)
         self._write("BASE", base)
-        self._write("FLAGS", (Flags.HEAD if head else 0) | (Flags.LOGITS if logits else 0))
+        self._write("FLAGS", flags)
         for name, values in (("TOKEN", tokens), ("POSITION", positions), ("MASK", masks)):
             for t, value in enumerate(values):
                 self._write(name, value, t)
-        self._write("CONTROL", Control.START)
-        self.backend.wait(limit)
+
+    def _ended(self, made: int | None = None) -> bool:
+        """Whether what has ended was clipped; raises `DeviceFault` (of a loop that made so many tokens) or
+        `DeviceError` if it did not end well."""
         status = self._read("STATUS")
-        self._raise_fault(status)
+        if status & Status.FAULT:
+            raise DeviceFault(status >> 8 & 0xFF, status >> 16 & 0xFF, self._read("FAULT_OP"), made)
         if not status & Status.DONE:
             raise DeviceError(f"the pass ended without a result (status 0x{status:08x})")
-        saturated = bool(status & Status.SATURATED)
-        lists = self._read_lists(count, best) if head else []
-        return PassResult([rows[0] for rows, _ in lists], [logits[0] for _, logits in lists], saturated, lists)
+        return bool(status & Status.SATURATED)
 
     def _read_lists(self, tokens: int, best: int) -> list[tuple[list[int], list[int]]]:
         """the first `best` entries of each token's results; raises `DeviceError` when a token has none"""
@@ -358,7 +446,7 @@ class Device:
             for t, (rows, logits) in enumerate(lists):
                 if slot < counts[t]:
                     rows.append(self._read("RESULT_TOKEN", t))
-                    logits.append((value := self._read("RESULT_LOGIT", t)) - (value >> 31 << 32))
+                    logits.append(_signed(self._read("RESULT_LOGIT", t)))
         return lists
 
     def read_image(self, engine: int, offset: int, size: int) -> bytes:
@@ -380,7 +468,8 @@ class Device:
         return np.stack([np.frombuffer(data, "<i4", rows, t * stride) for t in range(tokens)])
 
     def read_counters(self) -> list[dict[str, Any]]:
-        """Per engine the counters of the last pass by lower-case name; `op_cycles` has the cycles by opcode name."""
+        """Per engine the counters of the last pass, or the sums of the last loop's, by lower-case name; `op_cycles` has
+        the cycles by opcode name."""
         answer = []
         for engine in range(self.config.engines):
             values = [self.read_counter(engine, k) for k in range(COUNTERS)]
@@ -390,7 +479,7 @@ class Device:
         return answer
 
     def read_counter(self, engine: int, counter: int) -> int:
-        """one counter of the last pass, e.g. `Counter.CYCLES`"""
+        """one counter of the last pass or loop, e.g. `Counter.CYCLES`"""
         self._write("COUNTER_SELECT", engine << 8 | counter)
         return self._read("COUNTER_LOW") | self._read("COUNTER_HIGH") << 32
 
@@ -402,12 +491,13 @@ class Device:
                 return
         raise DeviceError("the machine did not come to rest: its memory owes answers; it needs a hardware reset")
 
-    def _raise_fault(self, status: int) -> None:
-        if status & Status.FAULT:
-            raise DeviceFault(status >> 8 & 0xFF, status >> 16 & 0xFF, self._read("FAULT_OP"))
-
     def _read(self, name: str, index: int = 0) -> int:
         return self.backend.read_register(REGISTERS[name].address + 4 * index)
 
     def _write(self, name: str, value: int, index: int = 0) -> None:
         self.backend.write_register(REGISTERS[name].address + 4 * index, int(value))
+
+
+def _signed(value: int) -> int:
+    """the number that a register of 32 bits holds"""
+    return value - (value >> 31 << 32)

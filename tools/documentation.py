@@ -12,7 +12,7 @@ import inspect
 from pathlib import Path
 
 from ..hdl import isa
-from ..hdl.registers import COUNTERS, REGISTERS, Counter
+from ..hdl.registers import COUNTERS, REGISTERS, Counter, LoopEnd
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs"
 _NOTICE = "<!-- Written by `python -m lpu.tools.documentation`; change the definitions instead. -->\n"
@@ -124,7 +124,8 @@ def registers() -> str:
     docs = _comments(Counter)
     out += [f"| {int(c)} | `{c.name}` | {docs[c.name]} |" for c in Counter if c is not Counter.OP_CLASS]
     out += [f"| {int(Counter.OP_CLASS) + int(op)} | `{op.name}` | cycles of {op.name} ops |" for op in isa.Opcode]
-    return "\n".join([*out, "", *_members(isa.Fault, "Fault codes")]).rstrip() + "\n"
+    out += ["", *_members(isa.Fault, "Fault codes"), *_members(LoopEnd, "Ends of a loop")]
+    return "\n".join(out).rstrip() + "\n"
 
 
 def main() -> None:

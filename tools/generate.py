@@ -10,14 +10,15 @@ from typing import Any
 from ..hdl.config import Config
 from ..hdl.emit import emit
 from ..hdl.isa import MAGIC, VERSION, Fault, Opcode
-from ..hdl.registers import REGISTERS, Counter
+from ..hdl.registers import REGISTERS, Counter, LoopEnd
 from . import folder
 from .backend import Control, Flags, Status
 from .errors import ToolError
 
 KIND = "hardware"
 _CONSTANTS: dict[str, type[IntEnum] | type[IntFlag]] = {
-    "control": Control, "status": Status, "flag": Flags, "fault": Fault, "counter": Counter, "op": Opcode}
+    "control": Control, "status": Status, "flag": Flags, "fault": Fault, "loop_end": LoopEnd,
+    "counter": Counter, "op": Opcode}
 
 
 def generate(config: Config, out: Path) -> list[Path]:

@@ -129,19 +129,20 @@ def memory_line(memory: dict[str, Any]) -> str:
 
 
 def head(mode: HeadMode, sizes: Traffic, passes: Sequence[HeadPass], agreement: float | None) -> dict[str, Any]:
-    """What the LM head did in a run, for JSON. Each of `passes` gave one token.
+    """What the LM head did in a run, for JSON. Each of `passes` gave one token; or one stands for all of a loop.
 
-    `bytes_per_token` counts all that the head reads, `fine_rows_*` rows of the vocabulary read one by one for a token.
+    `bytes_per_token` counts all that the head reads, `fine_rows_*` rows of the vocabulary read one by one for a token
+    (of a loop only their mean is known).
     """
     rows = [p.fine_rows / p.tokens for p in passes] or [0.0]
     return {
         "mode": mode.mode,
         "margin": mode.margin if mode.certified else None,
         "k": mode.k,
-        "bytes_per_token": float(np.mean([sizes.of(p.fine_rows) for p in passes] or [sizes.static])),
+        "bytes_per_token": float(np.mean([sizes.of(p.fine_rows / p.passes) for p in passes] or [sizes.static])),
         "full_bytes_per_token": sizes.full,
         "fine_rows_mean": float(np.mean(rows)),
-        "fine_rows_p99": float(np.percentile(rows, 99)),
+        "fine_rows_p99": None if any(p.passes > 1 for p in passes) else float(np.percentile(rows, 99)),
         "agreement": agreement,
     }
 
@@ -149,7 +150,8 @@ def head(mode: HeadMode, sizes: Traffic, passes: Sequence[HeadPass], agreement: 
 def head_line(head: dict[str, Any]) -> str:
     """`head` of a run or of an evaluation, for people"""
     margin = f", {head['margin']} margin" if head["margin"] else ""
-    parts = [f"LM head: {head['mode']}{margin}, {head['fine_rows_mean']:,.1f} rows (p99 {head['fine_rows_p99']:,.1f})"]
+    tail = "" if head["fine_rows_p99"] is None else f" (p99 {head['fine_rows_p99']:,.1f})"
+    parts = [f"LM head: {head['mode']}{margin}, {head['fine_rows_mean']:,.1f} rows{tail}"]
     if "bytes_per_token" in head:
         share = head["bytes_per_token"] / head["full_bytes_per_token"]
         parts.append(f"{head['bytes_per_token']:,.0f} bytes a token, {share:.1%} of the full head's")
@@ -166,8 +168,9 @@ def summary(
     head: dict[str, Any] | None,
     bit_exact: bool | None,
     compared: int,
+    looped: bool,
 ) -> list[str]:
-    """the lines at the end of a run"""
+    """the lines at the end of a run; looped: tokens were fed back on the device"""
     speed = f"{run.seconds / max(len(run.tokens), 1):.3f} s each" if run.tokens else ""
     lines = [
         f"{len(run.prompt)} prompt tokens, {len(run.tokens)} new ones in {run.seconds:.2f} s ({speed}); "
@@ -180,6 +183,9 @@ def summary(
         )
         stalls = ", ".join(f"{cause} {share:.1%}" for cause, share in usage.stall_shares().items())
         lines.append(f"cycles lost to: {stalls}")
+        if decode is not None and decode.passes:
+            who = "in a loop on the device" if looped else "by the host"
+            lines.append(f"tokens fed back {who}: {decode.idle / decode.passes:,.1f} cycles between two of them")
     if memory is not None:
         lines.append(memory_line(memory))
     if head is not None and head["mode"] != "full":

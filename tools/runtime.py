@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hdl.registers import Counter
+from ..hdl.registers import Counter, LoopEnd
 from ..sim.golden.head import find, top
 from ..sim.golden.model import GoldenSession
 from ..sim.reference import Session
@@ -60,6 +60,17 @@ class Decoder(Protocol):
 
     def run(self, tokens: Sequence[int], base: int, *, head: bool, logits: bool) -> Found | None:
         """One pass over tokens at positions base …; None unless `head`."""
+        ...
+
+
+class LoopDecoder(Decoder, Protocol):
+    """A decoder that can also feed back its own tokens."""
+
+    def loop(self, tokens: Sequence[int], base: int, count: int, eos: int | None,
+             on_token: Callable[[int, int], bool]) -> int:
+        """A pass over tokens at positions base … and then `count` - 1 passes of one token each, the best of the pass
+        before. Ends early with a token `eos`, or when `on_token(token, logit)`, called with each, returns False.
+        Returns the vocabulary rows that were read one by one."""
         ...
 
 
@@ -119,15 +130,17 @@ class Usage:
     engines: int
     passes: int = 0
     cycles: int = 0
+    idle: int = 0
+    """cycles between passes, in which no engine had an op"""
     data_beats: int = 0
     program_beats: int = 0
     write_beats: int = 0
     stalls: dict[str, int] = field(default_factory=lambda: {c.name.removeprefix("STALL_").lower(): 0 for c in STALLS})
     op_cycles: dict[str, int] = field(default_factory=dict)
 
-    def add(self, counters: Sequence[dict[str, Any]]) -> None:
-        """one pass: `Device.read_counters()`"""
-        self.passes += 1
+    def add(self, counters: Sequence[dict[str, Any]], passes: int = 1) -> None:
+        """one pass, or a loop of several: `Device.read_counters()`"""
+        self.passes += passes
         self.cycles += max(c["cycles"] for c in counters)
         for engine in counters:
             self.data_beats += engine["data_beats"]
@@ -142,6 +155,7 @@ class Usage:
         """the passes of `other` too"""
         self.passes += other.passes
         self.cycles += other.cycles
+        self.idle += other.idle
         self.data_beats += other.data_beats
         self.program_beats += other.program_beats
         self.write_beats += other.write_beats
@@ -160,7 +174,8 @@ class Usage:
 
 
 class DeviceDecoder:
-    """A compiled model on a device. `usage` sums the counters of all passes, `last` those of the latest.
+    """A compiled model on a device. `usage` sums the counters of all passes, `last` those of the latest, or of the
+    latest loop.
 
     Raises `ImageError` when the device has another configuration, `DeviceError` when it stops.
     """
@@ -175,15 +190,17 @@ class DeviceDecoder:
         self._best = image.head.best(image.config.limits)
         self._device = Device(backend, image.config)
         self._device.load_image(image.channels, program=image.program)
+        self._backend = backend
+        self._rested = backend.cycles
 
     def run(self, tokens: Sequence[int], base: int, *, head: bool, logits: bool) -> Found | None:
         """see `Decoder`"""
         positions = range(base, base + len(tokens))
         logits &= not self._image.head.coarse
         result = self._device.run_pass(tokens, positions, base, head=head, logits=logits, best=self._best)
-        counters = self._device.read_counters()
-        self.last = Usage(self.usage.engines)
-        self.last.add(counters)
+        fine_rows = self._count()
+        self.last.idle = self._backend.cycles - self._rested - self.last.cycles
+        self._rested = self._backend.cycles
         self.usage.merge(self.last)
         self.saturated |= result.saturated
         if not head:
@@ -196,11 +213,39 @@ class DeviceDecoder:
             ]
             stored = np.concatenate(shards, axis=1)
         lists: list[Best] = [list(zip(*entries, strict=True)) for entries in result.lists]
-        return Found(lists, stored, sum(c["fine_rows"] for c in counters))
+        return Found(lists, stored, fine_rows)
+
+    def loop(self, tokens: Sequence[int], base: int, count: int, eos: int | None,
+             on_token: Callable[[int, int], bool]) -> int:
+        """See `LoopDecoder`; more tokens than the device keeps are made in several loops."""
+        total, rows, left, end = Usage(self.usage.engines), 0, count, LoopEnd.COUNT
+        while left and end is LoopEnd.COUNT:
+            try:
+                result = self._device.run_loop(
+                    tokens, range(base, base + len(tokens)), base, count=min(left, self._image.config.loop_tokens),
+                    context=self.context, eos=[] if eos is None else [eos], on_token=on_token)
+            finally:
+                made, idle = self._device.read_loop()
+                rows += self._count(made)
+                self.last.idle = idle
+                total.merge(self.last)
+                self.usage.merge(self.last)
+                self.last, self._rested = total, self._backend.cycles
+            self.saturated |= result.saturated
+            base, tokens, left, end = base + len(tokens) + made - 1, result.tokens[-1:], left - made, result.end
+        return rows
+
+    def _count(self, passes: int = 1) -> int:
+        """`last` from the counters of the passes that have just ended; returns the vocabulary rows that FINE read"""
+        counters = self._device.read_counters()
+        self.last = Usage(self.usage.engines)
+        self.last.add(counters, passes)
+        return sum(c["fine_rows"] for c in counters)
 
 
 class Checked:
-    """A decoder beside the golden model in the same mode: lists, rows read and, in full mode, all logits are compared.
+    """A decoder beside the golden model in the same mode: lists, rows read and, in full mode, all logits are compared;
+    of the tokens of a loop the best logits, and the rows read by all together.
 
     `difference` names the first bit of an answer that differs; `agreement` says how often the full head agrees.
     """
@@ -237,6 +282,30 @@ class Checked:
         self.difference = self.difference or difference
         return found
 
+    def loop(self, tokens: Sequence[int], base: int, count: int, eos: int | None,
+             on_token: Callable[[int, int], bool]) -> int:
+        """see `LoopDecoder`; ends at the first difference"""
+        assert isinstance(self._decoder, DeviceDecoder)
+        now, at, rows, whole = list(tokens), base, 0, True
+
+        def compare(token: int, logit: int) -> bool:
+            nonlocal now, at, rows, whole
+            expected = self._golden.run(now, at, head=True, logits=True)
+            assert expected is not None
+            assert expected.logits is not None
+            now, at, rows = [token], at + len(now), rows + expected.fine_rows
+            self._positions += 1
+            self._agreed += int(np.argmax(expected.logits[-1]) == token)
+            self.logits_compared += 1
+            self.difference = self._in_lists(Found([[(token, logit)]]), Found([expected.lists[-1][:1]]), at - 1)
+            whole = self.difference is None and on_token(token, logit)
+            return whole
+
+        found = self._decoder.loop(tokens, base, count, eos, compare)
+        if whole:
+            self.difference = self._in_rows(found, rows, f"the loop from position {base}")
+        return found
+
     def _in_logits(self, found: NDArray[Any], expected: NDArray[Any], base: int) -> str | None:
         wrong = np.argwhere(found != expected)
         if not len(wrong):
@@ -260,18 +329,20 @@ class Checked:
                         f"{at}best logit number {rank + 1} is {logit} of {self._text(token)}, golden has {value} of "
                         f"{self._text(other)}"
                     )
-        if found.fine_rows != expected.fine_rows:
-            return f"position {base}: {found.fine_rows} vocabulary rows were read, golden reads {expected.fine_rows}"
-        return None
+        return self._in_rows(found.fine_rows, expected.fine_rows, f"position {base}")
+
+    def _in_rows(self, found: int, expected: int, where: str) -> str | None:
+        return None if found == expected else f"{where}: {found} vocabulary rows were read, golden reads {expected}"
 
 
 @dataclass(frozen=True)
 class HeadPass:
-    """what the LM head did in a pass"""
+    """what the LM head did in a pass, or in all passes of a loop"""
 
     tokens: int
     fine_rows: int
     """vocabulary rows read one by one, for all tokens together"""
+    passes: int = 1
 
 
 @dataclass(frozen=True)
@@ -282,11 +353,12 @@ class Generation:
     tokens: list[int]
     """generated, an EOS at the end included"""
     stopped: str
-    """`eos`, `tokens` (as many as asked for) or `difference` (a check failed)"""
+    """`eos`, `tokens` (as many as asked for), `difference` (a check failed) or `interrupt` (Ctrl-C)"""
     seconds: float
     first_token_seconds: float
     head_passes: list[HeadPass] = field(default_factory=list)
-    """one for each pass that ran the LM head, and so for each generated token"""
+    """one for each pass that ran the LM head, and so for each generated token; for a loop that came to its end one in
+    all"""
 
 
 def check_lengths(prompt: Sequence[int], tokens: int, context: int, vocab: int) -> None:
@@ -324,47 +396,69 @@ def generate(
     sampler: Sampler | None = None,
     listed: bool = False,
     eos: int | None = None,
+    looped: bool = False,
     on_prompt: Callable[[int], None] | None = None,
     on_token: Callable[[int], None] | None = None,
 ) -> Generation:
     """Prefill in passes of `decoder.width` tokens (the LM head only in the last), then one token a pass.
 
     The sampler draws from all logits, or from those of the list alone with `listed`, as it must with a coarse head.
-    Ends with `eos` (None: never), after `tokens`, or when a `Checked` decoder finds a difference. `on_prompt(n)` is
-    called when n prompt tokens are done, `on_token(token)` with each new token. Lengths must have been checked.
+    With `looped`, for greedy choice on a device (`Checked` or not), the prompt's last pass begins a loop on the device.
+    Ends with `eos` (None: never), after `tokens`, when a `Checked` decoder finds a difference, or with
+    KeyboardInterrupt, which then is not raised; a loop has ended by then. `on_prompt(n)` is called when n prompt tokens
+    are done, `on_token(token)` with each new token. Lengths must have been checked.
     """
     sampler = sampler or Sampler()
     begun = time.monotonic()
     produced: list[int] = []
     head_passes: list[HeadPass] = []
-    pending, base = list(prompt), 0
     stopped, first = "tokens", 0.0
-    while len(produced) < tokens:
-        now, pending = pending[: decoder.width], pending[decoder.width :]
-        found = decoder.run(now, base, head=not pending, logits=not (sampler.greedy or listed))
-        base += len(now)
-        if found is not None:
-            head_passes.append(HeadPass(len(now), found.fine_rows))
-        if on_prompt is not None and not produced:
-            on_prompt(base)
-        if isinstance(decoder, Checked) and decoder.difference is not None:
-            stopped = "difference"
-            break
-        if found is None:
-            continue
-        best = found.lists[-1]
-        if sampler.greedy:
-            token = best[0][0]
-        elif listed or found.logits is None:
-            token = best[sampler.choose([logit * decoder.scale for _, logit in best])][0]
-        else:
-            token = sampler.choose(np.asarray(found.logits[-1], np.float64) * decoder.scale)
+
+    def take(token: int, logit: float = 0.0) -> bool:
+        """whether to go on"""
+        nonlocal first, stopped
         first = first or time.monotonic() - begun
         produced.append(token)
-        pending = [token]
         if on_token is not None:
             on_token(token)
         if token == eos:
             stopped = "eos"
-            break
+        return token != eos
+
+    try:
+        pending, base = list(prompt), 0
+        while len(produced) < tokens and stopped == "tokens":
+            now, pending = pending[: decoder.width], pending[decoder.width :]
+            if looped and not pending:
+                assert isinstance(decoder, DeviceDecoder | Checked)
+                assert sampler.greedy
+                rows = decoder.loop(now, base, tokens, eos, take)
+                head_passes.append(HeadPass(len(now) + len(produced) - 1, rows, len(produced)))
+                found = None
+            else:
+                found = decoder.run(now, base, head=not pending, logits=not (sampler.greedy or listed))
+            base += len(now)
+            if on_prompt is not None and base <= len(prompt):
+                on_prompt(base)
+            if isinstance(decoder, Checked) and decoder.difference is not None:
+                stopped = "difference"
+            elif found is not None:
+                token = _choose(found, sampler, decoder.scale, listed=listed)
+                pending = [token] if take(token) else []
+            if found is not None:
+                head_passes.append(HeadPass(len(now), found.fine_rows))
+            if found is None and not pending:  # the loop is over
+                break
+    except KeyboardInterrupt:
+        stopped = "interrupt"
     return Generation(list(prompt), produced, stopped, time.monotonic() - begun, first, head_passes)
+
+
+def _choose(found: Found, sampler: Sampler, scale: float, *, listed: bool) -> int:
+    """the next token behind the last one of a pass"""
+    best = found.lists[-1]
+    if sampler.greedy:
+        return best[0][0]
+    if listed or found.logits is None:
+        return best[sampler.choose([logit * scale for _, logit in best])][0]
+    return sampler.choose(np.asarray(found.logits[-1], np.float64) * scale)

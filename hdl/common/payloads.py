@@ -45,6 +45,7 @@ def pass_context(c: Config) -> data.StructLayout:
         "base": unsigned(17),                                # keys committed by earlier passes; token t is key base + t
         "head": 1,                                           # run HEAD ops
         "logits": 1,                                         # store logits
+        "resumed": 1,                                        # behind the first pass of a loop: counters go on
         "token": data.ArrayLayout(unsigned(32), c.pods),     # vocabulary index of each token
         "position": data.ArrayLayout(unsigned(16), c.pods),  # position of each token
         "mask": data.ArrayLayout(c.pods, c.pods),            # bit j of entry t: token t sees token j of this pass

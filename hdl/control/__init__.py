@@ -10,6 +10,7 @@
 | `exchange`   | merges the engines' elements and shows them to all                             |
 | `list_merge` | merges the engines' sorted lists and shows them to all                         |
 | `results`    | keeps each token's best rows for the host                                      |
+| `loop`       | makes tokens pass after pass, each the input of the next                       |
 | `supervisor` | start, end, faults, watchdog, soft reset                                       |
 | `registers`  | the AXI4-Lite slave                                                            |
 """

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..common.payloads import pass_context
+from ..common.payloads import INDEX_BITS, pass_context
 from ..config import Config
 from ..isa import MAGIC, VERSION, Fault
 from ..memory.axi import LITE_ADDRESS_BITS, OKAY, SLVERR, axi4_lite_signature, dma_window
-from ..registers import COUNTERS, REGISTERS
+from ..registers import COUNTERS, REGISTERS, LoopEnd
+from .loop import IDLE_BITS, loop_setup
 from .results import COUNT_BITS, SLOT_BITS
 
 COUNTER_SETTLE = 4
-"""cycles that `counter_value` may take to follow `counter_engine` and `counter_index`, and `result_token` and
-`result_logit` to follow `result_slot`"""
+"""cycles that `counter_value` may take to follow `counter_engine` and `counter_index`, `result_token` and
+`result_logit` to follow `result_slot`, and `loop_token` and `loop_logit` to follow `loop_slot`"""
 
 
 class ControlRegisters(wiring.Component):
@@ -24,14 +25,15 @@ class ControlRegisters(wiring.Component):
     A refused access is answered with SLVERR and changes nothing (a read gives 0). Refused are: addresses that are not
     in the map, and entries at or beyond `pods` of the arrays with one entry a token; reads of write-only and writes
     of read-only registers; values that do not fit (bits that the register does not have, TOKENS outside 1 to `pods`,
-    a select beyond what exists, a window base that is not a multiple of `Config.window_alignment`); during a pass, a
-    start and writes of the pass and the windows; writes of locked windows. WATCHDOG, RESULT_SLOT and the selects may be
-    written at any time. Byte strobes are respected; address bits 1:0 are ignored.
+    LOOP_COUNT outside 1 to `loop_tokens`, a select or slot beyond what exists, a window base that is not a multiple of
+    `Config.window_alignment`, a loop without a start); while busy, a start and writes of the pass, the loop and the
+    windows; writes of locked windows. WATCHDOG, the slots and the selects may be written at any time, and a loop be
+    told to end. Byte strobes are respected; address bits 1:0 are ignored.
 
-    `start` and `soft_reset` are high for one cycle, never both: a write that asks for both is a soft reset. `busy`
-    has to rise in the cycle after `start`. `context` and `window` hold still from `start` until `busy` falls. After
-    reset the windows are empty, base and limit 0, TOKENS is 1, all else 0. Reading COUNTER_LOW keeps the upper half
-    for COUNTER_HIGH.
+    `start` (with `looped` for a loop), `soft_reset` and `loop_stop` are high for one cycle, the first two never both: a
+    write that asks for both is a soft reset. `busy` has to rise in the cycle after `start`. `context`, `loop_setup` and
+    `window` hold still from `start` until `busy` falls. After reset the windows are empty, base and limit 0, TOKENS and
+    LOOP_COUNT are 1, all else 0. Reading COUNTER_LOW keeps the upper half for COUNTER_HIGH.
     """
 
     latency = COUNTER_SETTLE + 2
@@ -45,6 +47,9 @@ class ControlRegisters(wiring.Component):
             "axi": In(axi4_lite_signature()),
             "context": Out(pass_context(config), init={"tokens": 1}),
             "start": Out(1),
+            "looped": Out(1),
+            "loop_stop": Out(1),
+            "loop_setup": Out(loop_setup(config), init={"count": 1}),
             "soft_reset": Out(1),
             "watchdog": Out(32),
             "window": Out(data.ArrayLayout(dma_window(config), config.channels)),
@@ -62,11 +67,17 @@ class ControlRegisters(wiring.Component):
             "result_token": In(data.ArrayLayout(32, config.pods)),
             "result_logit": In(data.ArrayLayout(signed(32), config.pods)),
             "result_count": In(data.ArrayLayout(COUNT_BITS, config.pods)),
+            "loop_slot": Out(range(max(2, config.loop_tokens))),
+            "loop_token": In(INDEX_BITS),
+            "loop_logit": In(signed(32)),
+            "loop_made": In(range(config.loop_tokens + 1)),
+            "loop_end": In(range(max(LoopEnd) + 1)),
+            "loop_idle": In(IDLE_BITS),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        c, axi, context = self._c, self.axi, self.context
+        c, axi, context, loop = self._c, self.axi, self.context, self.loop_setup
 
         # What a write access brings: the word's address, and its bytes, 0 where there is no strobe.
         address, address_held = Signal(LITE_ADDRESS_BITS - 2), Signal()
@@ -103,6 +114,16 @@ class ControlRegisters(wiring.Component):
             "COUNTER_LOW": [self.counter_value[:32]],
             "COUNTER_HIGH": [counter_high],
             "RESULT_SLOT": [self.result_slot],
+            "LOOP_COUNT": [loop.count],
+            "LOOP_CONTEXT": [loop.context],
+            "LOOP_EOS_COUNT": [loop.eos_count],
+            "LOOP_SLOT": [self.loop_slot],
+            "LOOP_MADE": [self.loop_made],
+            "LOOP_END": [self.loop_end],
+            "LOOP_TOKEN": [self.loop_token],
+            "LOOP_LOGIT": [self.loop_logit.as_unsigned()],
+            "LOOP_IDLE": [self.loop_idle],
+            "LOOP_EOS": list(loop.eos),
             "TOKEN": [context.token[t] for t in range(c.pods)],
             "POSITION": [context.position[t] for t in range(c.pods)],
             "MASK": [context.mask[t] for t in range(c.pods)],
@@ -110,10 +131,15 @@ class ControlRegisters(wiring.Component):
             "RESULT_LOGIT": [self.result_logit[t].as_unsigned() for t in range(c.pods)],
             "RESULT_COUNT": [self.result_count[t] for t in range(c.pods)],
         }
+
+        def merged(target: Value) -> Value:
+            """what `target` will hold"""
+            return Cat(Mux(strobe[n // 8], word[n:n + 8], target[n:n + 8]) for n in range(0, len(target), 8))
+
         holding = self.busy | self.start
         idle, open_ = ~holding, ~holding & ~locked
         legal: dict[str, Value] = {  # beside fitting the register
-            "CONTROL": (word[2:] == 0) & (idle | word[1] | ~word[0]),
+            "CONTROL": (word[4:] == 0) & (word[0] | ~word[2]) & (idle | word[1] | ~word[0]),
             "WATCHDOG": Const(1),
             "PROGRAM": idle,
             "TOKENS": idle & (((word != 0) & (word <= c.pods)) | ~strobe[0]),
@@ -127,6 +153,11 @@ class ControlRegisters(wiring.Component):
             "WINDOW_LOCK": Const(1),
             "COUNTER_SELECT": (word[:8] < COUNTERS) & (word[8:16] < c.engines),
             "RESULT_SLOT": Const(1),
+            "LOOP_COUNT": idle & (merged(loop.count) != 0) & (merged(loop.count) <= c.loop_tokens),
+            "LOOP_CONTEXT": idle,
+            "LOOP_EOS_COUNT": idle & (word <= len(loop.eos)),
+            "LOOP_SLOT": merged(self.loop_slot) < c.loop_tokens,
+            "LOOP_EOS": idle,
             "TOKEN": idle,
             "POSITION": idle,
             "MASK": idle,
@@ -155,7 +186,7 @@ class ControlRegisters(wiring.Component):
         with m.Elif(axi.bready):
             m.d.sync += axi.bvalid.eq(0)
 
-        m.d.sync += [self.start.eq(0), self.soft_reset.eq(0)]
+        m.d.sync += [self.start.eq(0), self.soft_reset.eq(0), self.loop_stop.eq(0)]
         with m.Switch(address):
             for name, register in REGISTERS.items():
                 if register.access == "ro":
@@ -165,7 +196,8 @@ class ControlRegisters(wiring.Component):
                         m.d.comb += accepted.eq(legal[name] & (word[len(target):] == 0))
                         with m.If(execute & accepted):
                             if name == "CONTROL":
-                                m.d.sync += [self.start.eq(word[0] & ~word[1]), self.soft_reset.eq(word[1])]
+                                m.d.sync += [self.start.eq(word[0] & ~word[1]), self.soft_reset.eq(word[1]),
+                                             self.looped.eq(word[2]), self.loop_stop.eq(word[3])]
                             elif name == "WINDOW_LOCK":
                                 m.d.sync += locked.eq(locked | word[0])
                             elif name.startswith(("WINDOW_BASE", "WINDOW_LIMIT")):

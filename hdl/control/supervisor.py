@@ -27,18 +27,18 @@ class Supervisor(wiring.Component):
     """State of the machine.
 
     `start` is taken only when idle and without fault: `engine_start` pulses, `busy` until all engines have halted and
-    their results are merged (`results_idle`). The first fault
-    (of the lowest engine, if several) stops all engines and ends the pass: `busy` falls, `stop` stays. `soft_reset`
-    stops
-    the engines, waits until all memory ports are quiet, resets them in one cycle and clears fault. The watchdog fires
-    when no engine
-    made progress for `watchdog` cycles (0: never) and blames the first engine that does not just wait for others.
+    their results are merged (`results_idle`); `done` tells of the end, and falls with the next start, and so does
+    `saturated`, unless the pass is `resumed`. The first fault (of the lowest engine, if several) stops all engines and
+    ends the pass: `busy` falls, `stop` stays. `soft_reset` stops the engines, waits until all memory ports are quiet,
+    resets them in one cycle and clears fault. The watchdog fires when no engine made progress for `watchdog` cycles
+    (0: never) and blames the first engine that does not just wait for others.
     """
 
     def __init__(self, config: Config) -> None:
         self._c = config
         super().__init__({
             "start": In(1),
+            "resumed": In(1),
             "soft_reset": In(1),
             "watchdog": In(32),
             "results_idle": In(1),
@@ -48,6 +48,7 @@ class Supervisor(wiring.Component):
             "stop": Out(1),
             "busy": Out(1),
             "done": Out(1),
+            "halted": Out(1),
             "quiet": Out(1),
             "saturated": Out(1),
             "fault": Out(4),
@@ -68,7 +69,7 @@ class Supervisor(wiring.Component):
                 saturated[e].eq(engines[e].saturated), faulty[e].eq(engines[e].fault != Fault.NONE),
                 culprit[e].eq(~engines[e].halted & ~engines[e].waiting),
             ]
-        m.d.comb += self.quiet.eq(quiet.all())
+        m.d.comb += [self.quiet.eq(quiet.all()), self.halted.eq(halted.all())]
 
         running = Signal()
         silence = Signal(32)
@@ -95,7 +96,7 @@ class Supervisor(wiring.Component):
                     m.next = "RESET"
                 with m.Elif(self.start):
                     m.d.comb += self.engine_start.eq(1)
-                    m.d.sync += [self.done.eq(0), self.saturated.eq(0)]
+                    m.d.sync += [self.done.eq(0), self.saturated.eq(self.saturated & self.resumed)]
                     m.next = "RUN"
             with m.State("RUN"):
                 m.d.comb += [self.busy.eq(1), running.eq(1)]

@@ -358,7 +358,7 @@ class Engine(wiring.Component):
                 m.d.sync += status.fault.eq(reader.fault)
         events = counters.events
         m.d.comb += [
-            counters.clear.eq(self.start),
+            counters.clear.eq(self.start & ~self.context.resumed),
             counters.run.eq(~issue.halted & ~self.stop),
             counters.opcode.eq(issue.op[0:8]),
             counters.index.eq(self.counter_index),

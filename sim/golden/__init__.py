@@ -9,6 +9,7 @@
 | `osu`        | `hdl.engine.osu`        | online softmax with block-wise merge                          |
 | `sfu`        | `hdl.engine.sfu`        | activation table, gate multiply, RoPE                         |
 | `embed`      | `hdl.engine.embed`      | a table row into the residual format                          |
+| `loop`       | `hdl.control.loop`      | the passes and tokens of a decode loop                        |
 
 All functions take and return int64 arrays whose values fit the stated widths, vectorised over leading axes.
 """

@@ -11,7 +11,7 @@ from lpu.sim.golden.head import find
 from lpu.sim.golden.model import GoldenSession
 from lpu.tb.program_backend import ProgramBackend
 from lpu.tb.random_model import random_model, with_coarse_head
-from lpu.tools.backend import DeviceError
+from lpu.tools.backend import Device, DeviceError, DeviceFault
 from lpu.tools.compiler import compile_model
 from lpu.tools.errors import ImageError, ModelError, PromptError
 from lpu.tools.head_mode import HeadMode
@@ -23,8 +23,9 @@ NUMERICS = Numerics(block=8, table_bits=6)
 LIMITS = Limits(max_hidden=64, max_ffn=64, max_context=64, max_head_dim=16, vector_rows=32)
 
 
-def config(engines: int = 2, pods: int = 2) -> Config:
-    return Config(name="test", engines=engines, lanes=8, pods=pods, limits=LIMITS, numerics=NUMERICS)
+def config(engines: int = 2, pods: int = 2, loop_tokens: int = 64) -> Config:
+    return Config(name="test", engines=engines, lanes=8, pods=pods, limits=LIMITS, numerics=NUMERICS,
+                  loop_tokens=loop_tokens)
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,14 @@ def greedy(model: QuantisedModel, prompt: Sequence[int], count: int) -> list[int
     for _ in range(count):
         ids.append(int(np.argmax(session.run(ids[-1:])[-1])))
     return ids[len(prompt) :]
+
+
+def golden_after(model: QuantisedModel, tokens: Sequence[int]) -> np.ndarray:
+    """logits behind the last token"""
+    session = GoldenSession(model)
+    for token in tokens[:-1]:
+        session.hidden([token])
+    return session.run(tokens[-1:])[-1]
 
 
 @pytest.mark.parametrize("length", [1, 2, 7])
@@ -164,6 +173,129 @@ def test_check_notices_a_wrong_list(coarse: QuantisedModel) -> None:
         checked = Checked(decoder, coarse, lambda token: f"<{token}>", mode)
         assert generate(checked, [5], 3).stopped == "difference"
         assert str(checked.difference).startswith(words)
+
+
+class TestLoop:
+    """tokens fed back on the device are those that the host would feed back"""
+
+    @pytest.mark.parametrize("mode", MODES, ids=str)
+    def test_same_tokens(self, coarse: QuantisedModel, mode: HeadMode) -> None:
+        """in every mode, prompts of less and more than a pass, fewer and more tokens than a loop has room for"""
+        for length, count, room, (engines, pods) in ((1, 7, 64, (1, 1)), (3, 7, 3, (2, 2)), (2, 6, 6, (3, 4)),
+                                                     (7, 1, 1, (2, 4))):
+            prompt = [(7 * i + 3) % coarse.vocab for i in range(length)]
+            expected = generate(GoldenDecoder(coarse, pods, mode), prompt, count)
+            decoder, backend = device(coarse, config(engines, pods, room), mode)
+            heard: list[int] = []
+            read: list[int] = []
+            run = generate(decoder, prompt, count, looped=True, on_token=heard.append, on_prompt=read.append)
+            assert run.tokens == heard == expected.tokens
+            assert run.stopped == "tokens"
+            assert read[-1] == length
+            assert decoder.usage.passes == backend.passes == -(-length // pods) + count - 1
+            assert decoder.usage.cycles == 1000 * backend.passes
+            assert decoder.last.passes == count
+            assert decoder.last.idle == 10 * count
+            (head,) = run.head_passes
+            assert head.fine_rows == sum(p.fine_rows for p in expected.head_passes)
+            assert (head.passes, head.tokens) == (count, sum(p.tokens for p in expected.head_passes))
+
+    def test_checked(self, coarse: QuantisedModel) -> None:
+        for mode in MODES:
+            decoder, _ = device(coarse, config(2, 4, 5), mode)
+            checked = Checked(decoder, coarse, mode=mode)
+            run = generate(checked, [5, 6, 7], 6, looped=True)
+            assert checked.difference is None
+            assert run.tokens == generate(GoldenDecoder(coarse, 1, mode), [5, 6, 7], 6).tokens
+            assert checked.logits_compared == 6
+            assert checked.agreement is not None
+            assert (checked.agreement == 1) == (not mode.coarse)
+
+    def test_check_notices(self, coarse: QuantisedModel) -> None:
+        """a wrong logit at its token, and rows that should not have been read at the end"""
+        mode = HeadMode("coarse", k=6)
+        tokens = generate(GoldenDecoder(coarse, 1, mode), [5], 6).tokens
+        decoder, backend = device(coarse, config(), mode)
+        backend.break_logit = tokens[3]
+        checked = Checked(decoder, coarse, lambda token: f"<{token}>", mode)
+        run = generate(checked, [5], 6, looped=True)
+        at = tokens.index(tokens[3])
+        assert (run.stopped, run.tokens) == ("difference", tokens[:at])
+        assert str(checked.difference).startswith(f"position {at}: best logit number 1 is ")
+        assert backend.passes == at + 2  # the loop was asked to end, and ended behind the next pass
+        decoder, backend = device(coarse, config(), mode)
+        backend.break_rows = 2
+        checked = Checked(decoder, coarse, mode=mode)
+        assert generate(checked, [5], 4, looped=True).stopped == "difference"
+        assert checked.difference == "the loop from position 0: 26 vocabulary rows were read, golden reads 24"
+
+    def test_eos(self, model: QuantisedModel) -> None:
+        """as the first token, and in the middle; nothing is run behind it"""
+        expected = greedy(model, [9, 4], 6)
+        for place in (0, 4):
+            decoder, backend = device(model, config(1, 2))
+            run = generate(decoder, [9, 4], 6, eos=expected[place], looped=True)
+            stop = expected.index(expected[place]) + 1
+            assert (run.tokens, run.stopped, backend.passes) == (expected[:stop], "eos", stop)
+
+    def test_context(self, model: QuantisedModel) -> None:
+        """to its last position; a loop of more tokens ends there"""
+        count = model.context - 3
+        expected = greedy(model, [1, 2, 3], count)
+        decoder, _ = device(model, config(1, 4))
+        assert generate(decoder, [1, 2, 3], count, looped=True).tokens == expected
+        decoder, _ = device(model, config(1, 4))
+        assert generate(decoder, [1, 2, 3], count + 9, looped=True).tokens == [
+            *expected, int(np.argmax(golden_after(model, [1, 2, 3, *expected])))]
+
+    def test_interrupt(self, model: QuantisedModel) -> None:
+        """Ctrl-C ends the loop behind the pass that runs; tokens and counters so far are there, another run works"""
+        expected = greedy(model, [9, 4], 6)
+        decoder, backend = device(model, config(1, 2))
+
+        def on_token(token: int) -> None:
+            if token == expected[2]:
+                raise KeyboardInterrupt
+
+        run = generate(decoder, [9, 4], 6, looped=True, on_token=on_token)
+        made = expected.index(expected[2]) + 1
+        assert (run.tokens, run.stopped, run.head_passes) == (expected[:made], "interrupt", [])
+        assert backend.passes == decoder.last.passes == decoder.usage.passes == made + 1
+        assert generate(decoder, [9, 4], 6, looped=True).tokens == expected
+        run = generate(GoldenDecoder(model, 2), [9, 4], 6, on_token=on_token)
+        assert (run.tokens, run.stopped) == (expected[:made], "interrupt")
+
+    def test_fault(self, model: QuantisedModel) -> None:
+        """the tokens before it are heard, and it says behind which it came"""
+        expected = greedy(model, [9, 4], 6)
+        decoder, backend = device(model, config(1, 2))
+        backend.break_pass = 3
+        heard: list[int] = []
+        with pytest.raises(DeviceFault, match=r"engine 0 stopped at op 0 of the pass behind token 3 of the loop: R"
+                           ) as caught:
+            generate(decoder, [9, 4], 6, looped=True, on_token=heard.append)
+        assert caught.value.made == 3
+        assert heard == expected[:3]
+        backend.break_pass = None
+        Device(backend, config(1, 2)).soft_reset()
+        assert generate(decoder, [9, 4], 6, looped=True).tokens == expected
+
+    def test_loops_that_cannot_be(self, model: QuantisedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+        decoder, backend = device(model, config())
+        machine = decoder._device
+        for changes in ({"count": 0}, {"count": 65}, {"eos": [1, 2, 3, 4, 5]}):
+            with pytest.raises(ValueError, match="a loop makes 1 to 64 tokens and ends with one of at most 4"):
+                machine.run_loop([1], [0], 0, **{"count": 2, "context": 40, **changes})
+        with pytest.raises(ValueError, match="a pass takes 1 to 2 tokens"):
+            machine.run_loop([], [], 0, count=2, context=40)
+        with pytest.raises(DeviceError, match="the loop did not end within 1500 cycles"):
+            machine.run_loop([1], [0], 0, count=9, context=40, limit=1500)
+        backend.wait(0)
+        eos = greedy(model, [1], 4)
+        assert machine.run_loop([1], [0], 0, count=4, context=40, eos=[60, eos[1], 3]).tokens == eos[:2]
+        monkeypatch.setattr(backend, "_pass", lambda now: backend._results.clear())
+        with pytest.raises(DeviceError, match="the pass behind token 0 of the loop had no result"):
+            machine.run_loop([1], [0], 0, count=2, context=40)
 
 
 def test_check_notices_a_short_list(coarse: QuantisedModel) -> None:

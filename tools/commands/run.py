@@ -54,6 +54,10 @@ def command(
     ] = 1.0,
     seed: Annotated[int, typer.Option(metavar="S", help="Of the choice of tokens and of the random stalls.")] = 0,
     ignore_eos: Annotated[bool, typer.Option("--ignore-eos", help="Go on after the model ends its text.")] = False,
+    loop: Annotated[
+        bool | None,
+        typer.Option(help="Feed tokens back on the device, not by the host (default: greedy on the RTL, no --check)."),
+    ] = None,
     calibration: Calibration,
     context: Context = None,
     head: Head,
@@ -66,11 +70,13 @@ def command(
     The first run calibrates the model and builds the simulator; both are kept in a cache. With `--check` the exit code
     is 1 when a bit differs. The memory behind the ports changes cycles, never bits; so do engines, lanes and pods.
     With a coarse LM head, or with `--k`, sampling draws from the k best exact logits instead of from all.
+    The likeliest token is fed back by the RTL itself; with `--check` the host does that, to compare all logits after
+    each token, or with `--check --loop` the RTL, and tokens and their logits are compared. Ctrl-C ends the text early.
 
         lpu run --prompt "Once upon a time" --tokens 64 --check
         lpu run path/to/gpt2 --engines 4 --lanes 16 --pods 4 --temperature 0.8 --top-p 0.9 --seed 7
         lpu run path/to/stories260K --backend golden --json
-        lpu run --lm-head certified --margin provable --check
+        lpu run --lm-head certified --margin provable --check --loop
         lpu run --preset kv260 --memory ddr4
     """
     sampler = Sampler(temperature, top_p, seed)
@@ -81,6 +87,10 @@ def command(
     if backend is Engine.float and head.lm_head not in (None, Mode.full):
         raise UserError(f"--lm-head {head.lm_head.value} is a search among integers: use --backend rtl or golden")
     behind = memory.choose()
+    able = sampler.greedy and backend is Engine.rtl
+    if loop and not able:
+        raise UserError("--loop feeds back the likeliest token on the device: use --backend rtl and --temperature 0")
+    looped = able and not check if loop is None else loop
     opened = open_model(model)
     chosen = machine.choose(opened.image.config if opened.image else None)
     if opened.image is not None:
@@ -124,7 +134,7 @@ def command(
     def on_token(token: int) -> None:
         nonlocal count
         count += 1
-        if device is not None and decode is not None and count > 1:
+        if device is not None and decode is not None and count > 1 and not looped:
             decode.merge(device.last)
         write(stream.push(token))
 
@@ -136,8 +146,11 @@ def command(
         sampler=sampler,
         listed=mode.coarse or head.k is not None,
         eos=None if ignore_eos else opened.eos_token,
+        looped=looped,
         on_token=on_token,
     )
+    if looped and device is not None:
+        decode = device.last
     write(stream.finish() + "\n\n")
 
     checked = decoder if isinstance(decoder, Checked) else None
@@ -162,6 +175,8 @@ def command(
                 "stalls": usage and usage.stall_shares(),
                 "op_cycles": usage and usage.op_cycles,
                 "passes": usage and usage.passes,
+                "loop": looped,
+                "idle_cycles_per_token": decode.idle / decode.passes if decode and decode.passes else None,
                 "memory": moved,
                 "head": used,
                 "bit_exact": bit_exact,
@@ -186,8 +201,8 @@ def command(
         )
     else:
         compared = checked.logits_compared if checked else 0
-        report.say(*report.summary(result, usage, decode, moved, used, bit_exact, compared))
+        report.say(*report.summary(result, usage, decode, moved, used, bit_exact, compared, looped))
     if checked is not None and checked.difference is not None:
         report.errors.print(f"lpu: not bit-exact: {checked.difference}", markup=False)
         return 1
-    return 0
+    return 130 if result.stopped == "interrupt" else 0

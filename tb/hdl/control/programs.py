@@ -14,7 +14,7 @@ def random_context(config: Config, rng: np.random.Generator, keys: int = 200) ->
     p = config.pods
     return {
         "program": 64 * int(rng.integers(1000)), "tokens": int(rng.integers(1, p + 1)), "base": int(rng.integers(keys)),
-        "head": int(rng.integers(2)), "logits": int(rng.integers(2)),
+        "head": int(rng.integers(2)), "logits": int(rng.integers(2)), "resumed": 0,
         "token": [int(x) for x in rng.integers(0, 1000, p)], "position": [int(x) for x in rng.integers(0, 500, p)],
         "mask": [int(x) for x in rng.integers(0, 1 << p, p)],
     }

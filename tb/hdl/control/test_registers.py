@@ -6,21 +6,25 @@ from collections import deque
 from typing import Any
 
 import cocotb
+import numpy as np
 import pytest
-from lpu.hdl.common.payloads import pass_context
+from lpu.hdl.common.payloads import INDEX_BITS, pass_context
 from lpu.hdl.config import Config, Limits, Memory, preset
+from lpu.hdl.control.loop import loop_setup
 from lpu.hdl.control.registers import COUNTER_SETTLE, ControlRegisters
 from lpu.hdl.isa import MAGIC, VERSION
 from lpu.hdl.memory.axi import OKAY, SLVERR, dma_window
-from lpu.hdl.registers import COUNTERS, REGISTERS
+from lpu.hdl.registers import COUNTERS, REGISTERS, LoopEnd
 from lpu.tb.bench import Bench, parameters, run_bench, unpack
 
 CASES = {
     "small": Config(lanes=8, memory=Memory(address_bits=32)),
-    "kv260": preset("kv260"),
+    "kv260": preset("kv260").replace(loop_tokens=1000),
     "large": Config(engines=37, lanes=128, pods=16, limits=Limits(max_head_dim=128), memory=Memory(address_bits=64)),
 }
 MASK32 = 0xFFFFFFFF
+PULSES = ("start", "loop", "soft_reset", "loop_stop")
+"""what a write of CONTROL asks for; `loop` is a start of one"""
 
 
 class Master:
@@ -110,14 +114,17 @@ class Machine:
     late, and watches that pass and windows hold still while it is busy."""
 
     def __init__(self, bench: Bench, dut: Any, config: Config) -> None:
-        self._bench, self._dut = bench, dut
+        self._bench, self._dut, self._depth = bench, dut, config.loop_tokens
         self.busy = False
-        self.pulses = {"start": 0, "soft_reset": 0}
+        self.pulses = dict.fromkeys(PULSES, 0)
         """cycles in which they were high"""
-        self._held: tuple[int, int] | None = None
+        self._held: tuple[int, ...] | None = None
         self._selects: deque[tuple[int, int]] = deque([(0, 0)] * (COUNTER_SETTLE + 1))
         self.status = dict.fromkeys(("done", "quiet", "saturated", "fault", "fault_engine", "fault_op"), 0)
         self._slots: deque[int] = deque([0] * COUNTER_SETTLE)
+        self._loop_slots: deque[int] = deque([0] * COUNTER_SETTLE)
+        self.loop = {"made": 0, "end": 0, "idle": 0}
+        self._loop_token = 0
         self._results = {"result_token": [0] * config.pods, "result_logit": [0] * config.pods}
         self.counts = [0] * config.pods
         bench.add(self)
@@ -129,23 +136,34 @@ class Machine:
         for name in self._results:
             getattr(self._dut, name).value = sum(v << 32 * t for t, v in enumerate(self.results(name, self._slots[0])))
         self._dut.result_count.value = sum(n << 8 * t for t, n in enumerate(self.counts))
+        for name, value in {**self.loop, **self.loop_token(self._loop_slots[0])}.items():
+            getattr(self._dut, f"loop_{name}").value = value
         self._dut.counter_value.value = counter(*self._selects[0], self._bench.cycle_number)
 
     def results(self, name: str, slot: int) -> list[int]:
         """what the results of `slot` are"""
         return [(value + slot * 0x10204081) & MASK32 for value in self._results[name]]
 
+    def loop_token(self, slot: int) -> dict[str, int]:
+        """token `slot` of the loop and its logit"""
+        value = self._loop_token + slot * 0x10204081 & MASK32
+        return {"token": value % (1 << INDEX_BITS), "logit": value}
+
     def sample(self) -> None:
         dut = self._dut
+        self._loop_slots.append(int(dut.loop_slot.value))
+        self._loop_slots.popleft()
         self._slots.append(int(dut.result_slot.value))
         self._slots.popleft()
         self._selects.append((int(dut.counter_engine.value), int(dut.counter_index.value)))
         self._selects.popleft()
         started = int(dut.start.value)
         self.pulses["start"] += started
+        self.pulses["loop"] += started & int(dut.looped.value)
+        self.pulses["loop_stop"] += int(dut.loop_stop.value)
         self.pulses["soft_reset"] += int(dut.soft_reset.value)
         if started or self.busy:
-            now = (int(dut.context.value), int(dut.window.value))
+            now = (int(dut.context.value), int(dut.window.value), int(dut.loop_setup.value))
             assert self._held in (None, now), "pass or windows changed during a pass"
             self._held = now
         else:
@@ -156,7 +174,7 @@ class Machine:
     def clear(self) -> None:
         self.busy = False
         self._held = None
-        self.pulses = {"start": 0, "soft_reset": 0}
+        self.pulses = dict.fromkeys(PULSES, 0)
 
     def randomise(self) -> None:
         """other values on all inputs but busy"""
@@ -168,6 +186,9 @@ class Machine:
         self.status["fault_op"] = int(rng.integers(1 << 32))
         for values in self._results.values():
             values[:] = [int(v) for v in rng.integers(1 << 32, size=len(values))]
+        self.loop = {"made": int(rng.integers(self._depth + 1)), "end": int(rng.integers(len(LoopEnd))),
+                     "idle": int(rng.integers(1 << 32))}
+        self._loop_token = int(rng.integers(1 << 32))
         self.counts[:] = [int(n) for n in rng.integers(129, size=len(self.counts))]
 
 
@@ -176,8 +197,9 @@ class Twin:
 
     def __init__(self, config: Config, machine: Machine) -> None:
         self.c, self.machine = config, machine
-        self.values = {(n, t): 0 for n, r in REGISTERS.items() for t in range(config.pods if r.count > 1 else 1)}
-        self.values["TOKENS", 0] = 1
+        self.values = {(n, t): 0 for n, r in REGISTERS.items()
+                       for t in range(config.pods if r.count == 16 else r.count)}
+        self.values["TOKENS", 0] = self.values["LOOP_COUNT", 0] = 1
         self.windows = [{"base": 0, "limit": 0} for _ in range(config.channels)]
         self.entries = {REGISTERS[n].address + 4 * t: (n, t) for n, t in self.values}
 
@@ -186,16 +208,21 @@ class Twin:
         name, t = self.entries.get(address & ~3, ("CONTROL", 0))
         if REGISTERS[name].access == "wo":
             return 0, SLVERR
-        c, status = self.c, self.machine.status
+        c, status, pod = self.c, self.machine.status, min(t, self.c.pods - 1)
         fixed = {
             "ID": MAGIC, "VERSION": VERSION, "FINGERPRINT": c.fingerprint,
             "SHAPE": c.engines + 256 * c.lanes + 65536 * c.pods,
             "STATUS": self.machine.busy + 2 * status["done"] + 4 * (status["fault"] != 0) + 8 * status["quiet"]
                       + 16 * status["saturated"] + 256 * status["fault"] + 65536 * status["fault_engine"],
             "FAULT_OP": status["fault_op"],
-            "RESULT_TOKEN": self.machine.results("result_token", self.values["RESULT_SLOT", 0])[t],
-            "RESULT_LOGIT": self.machine.results("result_logit", self.values["RESULT_SLOT", 0])[t],
-            "RESULT_COUNT": self.machine.counts[t],
+            "RESULT_TOKEN": self.machine.results("result_token", self.values["RESULT_SLOT", 0])[pod],
+            "RESULT_LOGIT": self.machine.results("result_logit", self.values["RESULT_SLOT", 0])[pod],
+            "RESULT_COUNT": self.machine.counts[pod],
+            "LOOP_MADE": self.machine.loop["made"],
+            "LOOP_END": self.machine.loop["end"],
+            "LOOP_IDLE": self.machine.loop["idle"],
+            "LOOP_TOKEN": self.machine.loop_token(self.values["LOOP_SLOT", 0])["token"],
+            "LOOP_LOGIT": self.machine.loop_token(self.values["LOOP_SLOT", 0])["logit"],
         }
         if name in fixed:
             return fixed[name], OKAY
@@ -205,15 +232,17 @@ class Twin:
             return value >> 32 if half == "high" else value & MASK32, OKAY
         return self.values[name, t], OKAY
 
-    def write(self, address: int, value: int, strobe: int) -> tuple[int, int, int]:
-        """response, and whether start and soft reset follow"""
+    def write(self, address: int, value: int, strobe: int) -> tuple[int, dict[str, int]]:
+        """response, and the pulses that follow"""
         name, t = self.entries.get(address & ~3, ("ID", 0))
         mask = sum(0xFF << 8 * n for n in range(4) if strobe >> n & 1)
         new = self.read(address)[0] & ~mask | value & mask
         if not self._legal(name, new, value & mask):
-            return SLVERR, 0, 0
+            return SLVERR, {}
         if name == "CONTROL":
-            return OKAY, int(value & mask == 1), int(value & mask >= 2)
+            start, soft, looped, stop = (value & mask) >> np.arange(4) & 1
+            start &= ~soft
+            return OKAY, {"start": start, "loop": start & looped, "soft_reset": soft, "loop_stop": stop}
         if name.startswith(("WINDOW_BASE", "WINDOW_LIMIT")):
             _, field, half = name.lower().split("_")
             window = self.windows[self.values["WINDOW_SELECT", 0]]
@@ -222,14 +251,14 @@ class Twin:
             self.values[name, t] |= new
         else:
             self.values[name, t] = new
-        return OKAY, 0, 0
+        return OKAY, {}
 
     def _legal(self, name: str, new: int, given: int) -> bool:
         c, idle = self.c, not self.machine.busy
         free = idle and not self.values["WINDOW_LOCK", 0]
         high = new < 1 << c.memory.address_bits - 32
         return REGISTERS[name].access != "ro" and {
-            "CONTROL": given < 4 and (idle or given != 1),
+            "CONTROL": given < 16 and given & 5 != 4 and (idle or given & 3 != 1),
             "WATCHDOG": True,
             "PROGRAM": idle,
             "TOKENS": idle and 1 <= new <= c.pods,
@@ -243,6 +272,11 @@ class Twin:
             "WINDOW_LOCK": new < 2,
             "COUNTER_SELECT": new % 256 < COUNTERS and new >> 8 < c.engines,
             "RESULT_SLOT": new < 128,
+            "LOOP_COUNT": idle and 1 <= new <= c.loop_tokens,
+            "LOOP_CONTEXT": idle and new < 1 << 17,
+            "LOOP_EOS_COUNT": idle and new <= 4,
+            "LOOP_SLOT": new < c.loop_tokens,
+            "LOOP_EOS": idle and new < 1 << INDEX_BITS,
             "TOKEN": idle,
             "POSITION": idle and new < 1 << 16,
             "MASK": idle and new < 1 << c.pods,
@@ -266,8 +300,8 @@ class Rig:
 
     async def write(self, address: int, value: int, strobe: int = 15) -> int:
         """Write, compare with the model; returns the response."""
-        response, start, soft = self.twin.write(address, value, strobe)
-        want = {"start": self.machine.pulses["start"] + start, "soft_reset": self.machine.pulses["soft_reset"] + soft}
+        response, pulses = self.twin.write(address, value, strobe)
+        want = {name: count + pulses.get(name, 0) for name, count in self.machine.pulses.items()}
         actual = await self.master.write(address, value, strobe)
         self.bench.check(actual, response, f"response to a write of {value:#x} to {address:#x}, strobe {strobe}")
         await self.bench.cycle()
@@ -306,6 +340,10 @@ class Rig:
         selected = int(dut.counter_engine.value) << 8 | int(dut.counter_index.value)
         self.bench.check(selected, values["COUNTER_SELECT", 0], "counter select")
         self.bench.check(int(dut.result_slot.value), values["RESULT_SLOT", 0], "result slot")
+        setup = {name: values[f"LOOP_{name.upper()}", 0] for name in ("count", "context", "eos_count")}
+        self.bench.check(unpack(loop_setup(c), int(dut.loop_setup.value)),
+                         {**setup, "eos": [values["LOOP_EOS", n] for n in range(4)]}, "loop")
+        self.bench.check(int(dut.loop_slot.value), values["LOOP_SLOT", 0], "loop slot")
 
 
 @cocotb.test()
@@ -316,9 +354,9 @@ async def whole_map(dut: Any) -> None:
     rig.master.delay = 0
     rig.machine.randomise()
     await rig.bench.cycle()
-    for address in [*range(0, 0x284, 4), 0x3FC, 0x400, 0x800, 0xFFC]:
+    for address in [*range(0, 0x294, 4), 0x3FC, 0x400, 0x800, 0xFFC]:
         await rig.read(address)
-    for address in [0x000, 0x014, 0x04C, 0x058, 0x0FC, 0x1C0, 0x200, 0x240, 0x420, 0xFFC]:
+    for address in [0x000, 0x014, 0x04C, 0x068, 0x078, 0x07C, 0x0FC, 0x1C0, 0x200, 0x240, 0x290, 0x420, 0xFFC]:
         rig.bench.check(await rig.write(address, 1), SLVERR, "write that is not allowed")
     address_taken, data_taken, answered = rig.master.write_cycles
     rig.bench.check(answered - max(address_taken, data_taken), ControlRegisters.write_latency, "latency of a write")
@@ -376,13 +414,44 @@ async def a_pass(dut: Any) -> None:
     rig.bench.check(await rig.write_named("WATCHDOG", 1000), OKAY, "watchdog during a pass")
     rig.bench.check(await rig.write_named("RESULT_SLOT", 5), OKAY, "slot during a pass")
     rig.bench.check(await rig.write_named("CONTROL", 3), OKAY, "soft reset during a pass")
-    rig.bench.check(rig.machine.pulses, {"start": 1, "soft_reset": 1}, "pulses")
+    rig.bench.check(rig.machine.pulses, {"start": 1, "loop": 0, "soft_reset": 1, "loop_stop": 0}, "pulses")
     rig.machine.busy = False
     await rig.bench.cycle()
     await rig.write_named("CONTROL", 3)
-    rig.bench.check(rig.machine.pulses, {"start": 1, "soft_reset": 2}, "start and soft reset at once")
+    rig.bench.check((rig.machine.pulses["start"], rig.machine.pulses["soft_reset"]), (1, 2), "both at once")
     await rig.write_named("CONTROL", 1)
     rig.bench.check(rig.machine.pulses["start"], 2, "second start")
+    rig.check_outputs()
+
+
+@cocotb.test()
+async def a_loop(dut: Any) -> None:
+    rig = Rig(dut)
+    depth = rig.config.loop_tokens
+    await rig.reset()
+    for name, value, t in (("LOOP_COUNT", depth, 0), ("LOOP_CONTEXT", 65536, 0), ("LOOP_EOS_COUNT", 4, 0),
+                           *(("LOOP_EOS", (1 << INDEX_BITS) - 1 - t, t) for t in range(4))):
+        rig.bench.check(await rig.write_named(name, value, t), OKAY, name)
+    for name, bad in (("LOOP_COUNT", 0), ("LOOP_COUNT", depth + 1), ("LOOP_EOS_COUNT", 5), ("LOOP_SLOT", depth),
+                      ("LOOP_EOS", 1 << INDEX_BITS), ("LOOP_CONTEXT", 1 << 17), ("CONTROL", 4), ("CONTROL", 16)):
+        rig.bench.check(await rig.write_named(name, bad), SLVERR, f"{name} = {bad}")
+    rig.bench.check(await rig.write_named("CONTROL", 5), OKAY, "start of a loop")
+    for name in ("LOOP_COUNT", "LOOP_CONTEXT", "LOOP_EOS_COUNT", "LOOP_EOS", "TOKENS", "CONTROL"):
+        rig.bench.check(await rig.write_named(name, 1), SLVERR, f"{name} during a loop")
+    rig.bench.check(await rig.write_named("CONTROL", 8), OKAY, "end of the loop")
+    rig.bench.check(rig.machine.pulses, {"start": 1, "loop": 1, "soft_reset": 0, "loop_stop": 1}, "pulses")
+    rig.master.delay = 0
+    rig.machine.randomise()
+    for slot in (depth - 1, 0, depth // 2):
+        for name in ("LOOP_TOKEN", "LOOP_LOGIT"):
+            for chosen in (depth - 1 - slot, slot):  # each time another one
+                rig.bench.check(await rig.master.write(REGISTERS["LOOP_SLOT"].address, chosen), OKAY, "slot")
+                rig.twin.values["LOOP_SLOT", 0] = chosen
+                await rig.read(REGISTERS[name].address)  # the very next access
+    rig.machine.busy = False
+    await rig.bench.cycle()
+    rig.bench.check(await rig.write_named("CONTROL", 1), OKAY, "a pass after the loop")
+    rig.bench.check((rig.machine.pulses["start"], rig.machine.pulses["loop"]), (2, 1), "pulses")
     rig.check_outputs()
 
 

@@ -39,7 +39,7 @@ class Fixture:
         self.starts = 0
         self.resets = 0
         self._quiet_before = False
-        for name, value in {"start": 0, "soft_reset": 0, "watchdog": 0, "results_idle": 1}.items():
+        for name, value in {"start": 0, "resumed": 0, "soft_reset": 0, "watchdog": 0, "results_idle": 1}.items():
             getattr(dut, name).value = value
         self.bench.add(self)
 
@@ -74,13 +74,13 @@ class Fixture:
         await self.bench.cycle()
         getattr(self.dut, name).value = 0
 
-    async def start(self) -> None:
+    async def start(self, saturated: int = 0) -> None:
         """start a pass; engines leave their HALT a cycle later, as the real ones"""
         before = self.starts
         await self.pulse("start")
         self.bench.check(self.starts, before + 1, "engine_start")
         self.all(halted=0, waiting=0, progress=1, quiet=0, op=0, fault=0)
-        self.check("after the start", busy=1, done=0, fault=0, stop=0, saturated=0)
+        self.check("after the start", busy=1, done=0, fault=0, stop=0, saturated=saturated)
 
     async def finish(self) -> None:
         """all engines halt, in random order; then the results come in"""
@@ -130,6 +130,29 @@ async def passes(dut: Any) -> None:
         await f.bench.cycle(20)
         f.check("later", busy=0, done=1, saturated=saturated)
     f.bench.check(f.starts, 3, "starts")
+
+
+@cocotb.test()
+async def resumed_passes(dut: Any) -> None:
+    """`saturated` stays over the passes of a loop; `halted` and `done` tell of each"""
+    f = Fixture(dut)
+    await f.bench.reset()
+    f.check("after reset", halted=1)
+    saturated = 0
+    for n, clipped in enumerate((0, 1, 0, 0)):
+        dut.resumed.value = int(n > 0)
+        await f.start(saturated=saturated)
+        f.engines[0]["saturated"] = clipped
+        await f.bench.cycle(REACTION)
+        f.engines[0]["saturated"] = 0
+        saturated |= clipped
+        f.check("during the pass", halted=0, saturated=saturated)
+        await f.finish()
+        f.check("after the pass", halted=1, saturated=saturated)
+    dut.resumed.value = 0
+    await f.start()
+    await f.finish()
+    f.check("after another pass", saturated=0)
 
 
 @cocotb.test()

@@ -84,7 +84,7 @@ class Partner:
     async def start(self, op: Op, pause: float) -> None:
         p = self.c.pods
         self.dut.context.value = pack(pass_context(self.c), {
-            "program": 0, "tokens": op.tokens, "base": op.base, "head": 0, "logits": 0,
+            "program": 0, "tokens": op.tokens, "base": op.base, "head": 0, "logits": 0, "resumed": 0,
             "token": [0] * p, "position": [0] * p, "mask": [0] * p})
         await self.op.send([{"value": op.value, "address": op.address, "stride": op.stride, "head_tiles": op.head_tiles,
                              "tiles": op.tiles, "planes": op.planes}])

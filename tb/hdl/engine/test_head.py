@@ -49,7 +49,7 @@ class Partner:
 
     def set_context(self, tokens: int, logits: bool = False) -> None:
         self.tokens = tokens
-        context = {"program": 0, "tokens": tokens, "base": 0, "head": 1, "logits": int(logits),
+        context = {"program": 0, "tokens": tokens, "base": 0, "head": 1, "logits": int(logits), "resumed": 0,
                    "token": [0] * self.c.pods, "position": [0] * self.c.pods, "mask": [0] * self.c.pods}
         self.dut.context.value = pack(pass_context(self.c), context)
 

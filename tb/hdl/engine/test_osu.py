@@ -146,7 +146,7 @@ class Partner:
     def set_context(self, op: Op) -> None:
         p = self.c.pods
         self.dut.context.value = pack(pass_context(self.c), {
-            "program": 0, "tokens": op.tokens, "base": op.base, "head": 0, "logits": 0,
+            "program": 0, "tokens": op.tokens, "base": op.base, "head": 0, "logits": 0, "resumed": 0,
             "token": [0] * p, "position": [0] * p,
             "mask": [int(sum(int(bit) << j for j, bit in enumerate(row))) for row in op.mask],
         })
