@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from lpu.hdl.config import Config
-from lpu.hdl.registers import Counter
+from lpu.hdl.registers import Counter, LoopEnd
+from lpu.sim.golden.loop import Loop, Pass
 from lpu.sim.golden.program import Exchange, Machine, first_difference
 from lpu.sim.verilator.memory import MemoryModel
 from lpu.tools.backend import Device, NativeSimulation
@@ -74,14 +75,11 @@ class Comparison:
                                           limit=20_000_000)
         except Exception as e:
             failure = e
-        trace = self.backend.exchange_trace()
-        fields = ("memory", "index", "packed", "pods", "clipped", "data")
-        words = zip(*(trace[name].tolist() for name in fields), strict=True)
+        words = self._words()
         difference = first_difference(expected, words, self.image.op_names)
         assert difference is None, f"{difference} ({failure})"
         if failure is not None:
             raise failure
-        self.checks += len(trace["index"])
         if head:
             expected_lists = [([i for i, _ in entries], [v for _, v in entries]) for entries in self.machine.results]
             assert result.lists == expected_lists
@@ -98,3 +96,51 @@ class Comparison:
             )
             np.testing.assert_array_equal(found, logits)
             self.checks += found.size
+
+    def loop(self, tokens: Sequence[int], base: int, count: int, *, eos: Sequence[int] = (), context: int | None = None,
+             stop: int | None = None) -> LoopEnd:
+        """One loop; raises `AssertionError` with the first op of the first of its passes that differs, or for tokens,
+        logits, an end or counters that are not the twin's. stop: the host asks for the end after so many tokens; the
+        pass that runs by then is the last."""
+        context = self.image.model.context if context is None else context
+        positions = list(range(base, base + len(tokens)))
+        masks = [(2 << t) - 1 for t in range(len(tokens))]
+        heard: list[tuple[int, int]] = []
+
+        def on_token(token: int, logit: int) -> bool:
+            heard.append((token, logit))
+            return len(heard) != stop
+
+        self.backend.trace_exchange()
+        result = self.device.run_loop(tokens, positions, base, masks, count=count, context=context, eos=eos,
+                                      on_token=on_token, limit=20_000_000)
+        words, rows = self._words(), 0
+        twin = Loop(Pass(tokens, positions, masks, base), count, context, eos)
+        while not twin.end:
+            now, expected = twin.now, list[Exchange]()
+            mask = np.array([[m >> j & 1 for j in range(len(now.tokens))] for m in now.masks], bool)
+            self.machine.run(now.tokens, base=now.base, positions=now.positions, mask=mask, head=True,
+                             observe=expected.append)
+            difference = first_difference(expected, words, self.image.op_names)
+            assert difference is None, f"pass {len(twin.made)} of the loop: {difference}"
+            rows += sum(len(r) for r in self.machine.rows)
+            made = len(twin.made) + 1
+            twin.done(self.machine.results[-1][0], stop=stop is not None and made == len(result.tokens) and made > stop)
+        assert list(zip(result.tokens, result.logits, strict=True)) == twin.made
+        assert heard == twin.made[:stop]
+        assert result.end is twin.end
+        assert next(words, None) is None, "words on the exchange after the last pass"
+        counters = self.device.read_counters()
+        assert sum(c["fine_rows"] for c in counters) == rows
+        made, idle = self.device.read_loop()
+        assert made == len(twin.made)
+        assert 3 * made < idle < 20 * made, f"{idle} cycles between {made} passes"
+        self.checks += 2 * made
+        return result.end
+
+    def _words(self) -> Iterator[tuple[int, int, int, int, int, list[int]]]:
+        """what was traced on the exchange"""
+        trace = self.backend.exchange_trace()
+        self.checks += len(trace["index"])
+        fields = ("memory", "index", "packed", "pods", "clipped", "data")
+        return zip(*(trace[name].tolist() for name in fields), strict=True)

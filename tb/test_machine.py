@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from lpu.hdl.config import Config, preset
 from lpu.hdl.isa import OP_BYTES, Destination, Fault, Opcode, encode
-from lpu.hdl.registers import REGISTERS
+from lpu.hdl.registers import REGISTERS, LoopEnd
 from lpu.sim.verilator.memory import memory_model
 from lpu.tb.machine import Comparison
 from lpu.tb.random_model import random_model, with_coarse_head
@@ -248,6 +248,107 @@ class TestCoarseHead:
             c.device.soft_reset()
             c.run([3, 4], 0)
         assert c.checks > 1_000
+
+
+class TestLoop:
+    """tokens fed back by the machine itself: each pass of a loop is the interpreter's, word for word, and so are
+    tokens, logits, the end and the rows that were read"""
+
+    @pytest.mark.parametrize(
+        "shape", [pytest.param(s, marks=[] if s in FEW else [pytest.mark.exhaustive]) for s in sorted(SHAPES)], ids=str)
+    def test_bit_exact(self, shape: tuple[int, int, int], rng: np.random.Generator) -> None:
+        """behind prompts of one token and of all pods, all modes of the head, every end"""
+        config, ends = machine(shape), []
+        model = with_coarse_head(random_model(25, vocab=333, **SHORT), 6)
+        for mode in (HeadMode(), HeadMode("coarse", k=3), HeadMode("certified")):
+            c = Comparison(model, config, latency=int(rng.integers(1, 60)), seed=1, head=mode)
+            c.loop([5], 0, 4)
+            ends.append(c.loop(rng.integers(0, 333, config.pods).tolist(), 0, 5))
+            tokens = c.device.run_loop([7], [4], 4, count=4, context=64).tokens
+            ends += [
+                c.loop([7], 4, 4, eos=[332, tokens[2]]),
+                c.loop([7], 4, 4, eos=[tokens[0]]),
+                c.loop([7], 4, 1),
+                c.loop([7], 4, 9, context=6),
+                c.loop([8], 4, 99, stop=2),
+            ]
+            c.run([9], 4)  # an ordinary pass
+            c.backend.close()
+        assert ends == 3 * [LoopEnd.COUNT, LoopEnd.EOS, LoopEnd.EOS, LoopEnd.COUNT, LoopEnd.CONTEXT, LoopEnd.STOP]
+
+    @pytest.mark.parametrize(("latency", "stall"), [((3, 90), 0.5)], ids=str)
+    def test_memory_changes_cycles_not_bits(self, latency: Any, stall: float, rng: np.random.Generator) -> None:
+        c = Comparison(random_model(3, **LLAMA), machine((2, 8, 2)), latency=latency, stall=stall, seed=7)
+        assert c.loop(rng.integers(0, 1001, 2).tolist(), 0, 4) is LoopEnd.COUNT
+
+    def test_counters_are_sums(self) -> None:
+        """of the passes, as the host would run them"""
+        c = Comparison(random_model(5, **LLAMA), machine((2, 8, 2)))
+        tokens = c.device.run_loop([17], [0], 0, count=4, context=64).tokens
+        looped = c.device.read_counters()
+        singles = []
+        for position, token in enumerate([17, *tokens[:3]]):
+            c.device.run_pass([token], [position], position)
+            singles.append(c.device.read_counters())
+        for engine, counters in enumerate(looped):
+            for name in ("data_beats", "program_beats", "write_beats"):
+                assert counters[name] == sum(one[engine][name] for one in singles), name
+            for name in ("cycles", "stall_memory", "stall_dependency"):
+                total = sum(one[engine][name] for one in singles)
+                assert 0.98 * total < counters[name] < 1.02 * total, name
+
+    def test_fault_and_reset(self) -> None:
+        """in the middle of a loop: the tokens before it are there, and after a soft reset passes and loops are right"""
+        c = Comparison(random_model(5, **LLAMA), machine((2, 8, 2)))
+        c.loop([17, 3], 0, 4)
+        cycles, tokens = c.device.read_counters()[0]["cycles"], c.device.run_loop([17, 3], [0, 1], 0, count=4,
+                                                                                 context=64).tokens
+        heard: list[int] = []
+
+        def fail(token: int, logit: int) -> bool:
+            heard.append(token)
+            if len(heard) == 2:
+                c.backend.simulation.fail(1, "read", 0, len(c.image.channels[1]))
+            return True
+
+        def hang(token: int, logit: int) -> bool:
+            heard.append(token)
+            if len(heard) == 2:
+                c.backend.simulation.hang(1)
+            return True
+
+        for cause, code in ((fail, Fault.READ_ERROR), (hang, Fault.WATCHDOG)):
+            heard.clear()
+            with pytest.raises(DeviceFault, match="of the pass behind token") as caught:
+                c.device.run_loop([17, 3], [0, 1], 0, count=9, context=64, on_token=cause, limit=1_000_000)
+            made = caught.value.made
+            assert (Fault(caught.value.code), caught.value.engine) == (code, 1)
+            assert heard[:4] == tokens[:made]
+            assert made == c.device.read_loop()[0] == len(heard) >= 2
+            assert c.backend.read_register(REGISTERS["LOOP_END"].address) == LoopEnd.FAULT
+            c.backend.simulation.heal(1)
+            c.device.soft_reset()
+            c.run([17, 3], 0)
+            c.loop([17, 3], 0, 3)
+        for sixteenth in range(0, 20, 3):
+            c.backend.write_register(REGISTERS["LOOP_COUNT"].address, 9)
+            c.backend.write_register(REGISTERS["CONTROL"].address, Control.START | Control.LOOP)
+            c.backend.simulation.step(cycles * sixteenth // 16)
+            c.device.soft_reset()
+            assert c.backend.read_register(REGISTERS["LOOP_END"].address) == LoopEnd.FAULT
+            c.loop([17, 3], 0, 2)
+        assert c.checks > 10_000
+
+    def test_without_a_head(self) -> None:
+        """a pass without results ends the loop"""
+        c = Comparison(random_model(5, **LLAMA), machine((2, 8, 2)))
+        c.run([17], 0)
+        c.backend.write_register(REGISTERS["FLAGS"].address, 0)
+        c.backend.write_register(REGISTERS["CONTROL"].address, Control.START | Control.LOOP)
+        c.backend.wait(1_000_000)
+        assert c.backend.read_register(REGISTERS["LOOP_END"].address) == LoopEnd.NO_RESULT
+        assert c.device.read_loop()[0] == 0
+        c.loop([17], 0, 2)
 
 
 class TestFaults:

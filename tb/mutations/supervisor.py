@@ -18,6 +18,8 @@ MUTATIONS = [
              test=_ONE, what="engines are reset although a port woke up again"),
     Mutation(file=_FILE, find="halted.all() & self.results_idle & (settle == 0)",
              replace="halted.all() & (settle == 0)", test=_ONE, what="done before the results are merged"),
+    Mutation(file=_FILE, find="self.saturated & self.resumed", replace="0",
+             test=_ONE, what="a loop forgets what was clipped in its earlier passes"),
     Mutation(file=_FILE, find="halted.all() & self.results_idle & (settle == 0)",
              replace="halted.all() & self.results_idle", test=_ONE, what="done before the engines have begun"),
 ]

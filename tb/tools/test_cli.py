@@ -23,13 +23,20 @@ from lpu.tools.lmhead import explore, fit
 
 
 class Breakable(ProgramBackend):
-    """the interpreter as simulation; `wrong` breaks a logit"""
+    """the interpreter as simulation; `wrong` breaks a logit, and Ctrl-C comes in pass `interrupted` of a loop"""
 
     wrong: int | None = None
+    interrupted: int | None = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.break_logit = type(self).wrong
+
+    def rest(self, cycles: int) -> None:
+        if self.passes == type(self).interrupted:
+            type(self).interrupted = None
+            raise KeyboardInterrupt
+        super().rest(cycles)
 
 
 @pytest.fixture
@@ -37,6 +44,7 @@ def lpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     """runs a command in this process: (exit code, stdout, stderr)"""
     monkeypatch.setattr(run, "NativeSimulation", Breakable)
     monkeypatch.setattr(Breakable, "wrong", None)
+    monkeypatch.setattr(Breakable, "interrupted", None)
     return runner(monkeypatch, capsys, tmp_path)
 
 
@@ -96,6 +104,37 @@ def test_run_on_a_dram(lpu: Lpu) -> None:
     assert report.memory_line(report.memory(memory_model("ddr4"), done)) == (
         "memory: DDR4-2400 x16, 950 bytes, 95.0% of its peak (data on the bus for 96.0% of the time, refresh 4.0%); "
         "1,234 row conflicts, 7,000 row hits")
+
+
+def test_run_in_a_loop(lpu: Lpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    """the same tokens whoever feeds them back; Ctrl-C ends the text, with what there is by then"""
+    told: dict[str, dict[str, Any]] = {}
+    for options in ("", "--no-loop", "--check", "--check --loop", "--lm-head coarse", "--lm-head coarse --no-loop"):
+        code, out, _ = lpu("run", "--tokens", 4, "--ignore-eos", "--json", *options.split())
+        assert code == 0
+        told[options] = json.loads(out)
+    for options, data in told.items():
+        assert data["loop"] == ("loop" not in options.replace("--loop", "") and options != "--check")
+        assert data["idle_cycles_per_token"] == (10 if data["loop"] else 0)
+        assert data["cycles_per_token"] == 1000
+        assert data["token_ids"] == told["--lm-head coarse" if "coarse" in options else ""]["token_ids"]
+        assert data["bit_exact"] == (True if "--check" in options else None)
+    assert told["--check --loop"]["logits_compared"] == 4
+    for name in ("bytes_per_token", "fine_rows_mean"):
+        assert told["--lm-head coarse"]["head"][name] == told["--lm-head coarse --no-loop"]["head"][name]
+    assert told["--lm-head coarse"]["head"]["fine_rows_p99"] is None
+    out = lpu("run", "--tokens", 4, "--ignore-eos", "--lm-head", "coarse")[1]
+    assert "tokens fed back in a loop on the device: 10.0 cycles between two of them\n" in out
+    assert "LM head: coarse" in out
+    refused(lpu("run", "--loop", "--temperature", 1), "--temperature 0")
+    refused(lpu("run", "--loop", "--backend", "golden"), "--backend rtl")
+
+    monkeypatch.setattr(Breakable, "interrupted", 3)
+    code, out, _ = lpu("run", "--tokens", 9, "--ignore-eos", "--json")
+    data = json.loads(out)
+    assert (code, data["stopped"]) == (130, "interrupt")
+    assert data["token_ids"] == told[""]["token_ids"][:data["tokens"]]
+    assert 0 < data["tokens"] < 4
 
 
 def test_run_without_check_says_null(lpu: Lpu) -> None:

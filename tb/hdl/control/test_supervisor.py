@@ -137,6 +137,7 @@ async def resumed_passes(dut: Any) -> None:
     """`saturated` stays over the passes of a loop; `halted` and `done` tell of each"""
     f = Fixture(dut)
     await f.bench.reset()
+    await f.bench.cycle(2)
     f.check("after reset", halted=1)
     saturated = 0
     for n, clipped in enumerate((0, 1, 0, 0)):
