@@ -20,7 +20,7 @@ from lpu.tools.lmhead.fit import fit, positions_needed
 from lpu.tools.lmhead.hidden import collect
 from lpu.tools.model import FloatModel
 from lpu.tools.quantised import QuantisedModel
-from lpu.tools.runtime import Checked, DeviceDecoder, generate
+from lpu.tools.runtime import Checked, DeviceDecoder, GoldenDecoder, generate
 
 pytestmark = pytest.mark.slow
 
@@ -107,6 +107,17 @@ def test_published_story(shared: Callable[[str], Path]) -> None:
 
 
 @pytest.mark.xdist_group("tinytales")
+def test_story_in_a_loop(tinytales: Path) -> None:
+    """told by the RTL alone behind the prompt, token by token the golden model's"""
+    model, fixed = quantised(tinytales)
+    prompt = model.tokenizer.encode("Once upon a time")
+    decoder = checked(fixed, machine((2, 8, 2)))
+    story = generate(decoder, prompt, 40, looped=True)
+    assert decoder.difference is None
+    assert decoder.logits_compared == 40
+    assert story.tokens == generate(GoldenDecoder(fixed, 2), prompt, 40).tokens
+
+
 def test_to_the_end_of_the_context(tinytales: Path) -> None:
     model, fixed = quantised(tinytales)
     prompt = model.tokenizer.encode("Once upon a time")

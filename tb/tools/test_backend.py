@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 from lpu.hdl.common.payloads import exchange_word
 from lpu.hdl.config import preset
-from lpu.hdl.registers import COUNTERS, REGISTERS
+from lpu.hdl.registers import COUNTERS, REGISTERS, LoopEnd
 from lpu.tb.sim.standin import DISTANCE, verilog
 from lpu.tools.backend import (
     Backend,
+    Control,
     Device,
     DeviceError,
     DeviceFault,
     NativeSimulation,
+    Status,
     _exchange_fields,
 )
 from lpu.tools.errors import ImageError
@@ -118,6 +120,39 @@ def test_lists_of_results(device: Device) -> None:
     assert device.run_pass([5, 7], [3, 4], 16, head=False).lists == []
     with pytest.raises(DeviceError, match="token 1 of the pass has no result"):
         device.run_pass([5, 7], [3, 4], 16, [1, 0], best=2)
+
+
+def test_loop(device: Device, backend: NativeSimulation) -> None:
+    """registers of a loop are written, and what the stand-in answers is read; Ctrl-C asks for the end"""
+    device.load_image([b"", b""], program=0)
+    at = {name: register.address for name, register in REGISTERS.items()}
+    for name, value in (("MADE", 3), ("TOKEN", 7), ("LOGIT", -5), ("END", LoopEnd.EOS), ("IDLE", 17)):
+        backend.write_register(at[f"LOOP_{name}"], value)
+    heard: list[tuple[int, int]] = []
+
+    def on_token(token: int, logit: int) -> bool:
+        heard.append((token, logit))
+        return len(heard) != 2
+
+    result = device.run_loop([5, 9], [3, 4], 2000, count=6, context=77, eos=[11, 7])
+    assert (result.tokens, result.logits, result.end, result.saturated) == ([7] * 3, [-5] * 3, LoopEnd.EOS, False)
+    assert device.read_loop() == (3, 17)
+    wanted = {"CONTROL": Control.START | Control.LOOP, "TOKENS": 2, "BASE": 2000, "FLAGS": 1, "LOOP_COUNT": 6,
+              "LOOP_CONTEXT": 77, "LOOP_EOS_COUNT": 2, "LOOP_EOS": 11, "LOOP_SLOT": 2}
+    assert {name: backend.read_register(at[name]) for name in wanted} == wanted
+    assert backend.read_register(at["LOOP_EOS"] + 4) == 7
+    device.run_loop([5], [3], 16, count=6, context=77, on_token=on_token)
+    assert heard == [(7, -5)] * 2
+    assert backend.read_register(at["CONTROL"]) == Control.END_LOOP
+
+    def interrupt(token: int, logit: int) -> bool:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        device.run_loop([5], [3], 2000, count=6, context=77, on_token=interrupt)
+    assert backend.read_register(at["CONTROL"]) == Control.END_LOOP
+    assert backend.read_register(at["STATUS"]) & Status.BUSY == 0
+    assert device.run_pass([5], [3], 16).tokens == [5]
 
 
 def test_exchange_fields_match_the_payload() -> None:
