@@ -38,7 +38,6 @@ def check(points: Iterator[Point]) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.exhaustive
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_small_machines(shape: tuple[int, int, int]) -> None:
     """all kinds of models, heads, passes and latencies, on simulators that other tests build"""

@@ -58,6 +58,7 @@ def fine(pairs: Sequence[tuple[Engine, Op]]) -> None:
     """FINE: the candidates' rows, with `scan` then those that the margins leave, dealt evenly to the engines"""
     machine, op = [engine for engine, _ in pairs], pairs[0][1]
     now = machine[0].now
+    used = [engine.share.beats + engine.share.memory for engine in machine]
     for engine, own in pairs:
         begin = max(engine.taken + 1, engine.listed)
         engine.listed = _read(engine, own, begin, ceil_div(now.tokens * op["best"], len(pairs)))
@@ -68,8 +69,10 @@ def fine(pairs: Sequence[tuple[Engine, Op]]) -> None:
             begin = engine.listed + engine.timing.settle + 8
             blocks = ceil_div(engine.groups * engine.config.lanes, _BLOCK)
             engine.listed = max(begin + blocks + _BLOCK * min(count, blocks), _read(engine, own, begin, count))
-    for engine in machine:
-        engine.end(engine.depend(engine.listed) + 2)
+    for engine, before in zip(machine, used, strict=True):
+        waited = engine.depend(engine.listed)
+        engine.share.dependency -= engine.share.beats + engine.share.memory - before
+        engine.end(waited + 2)
     lists(machine, op["best"])
 
 
