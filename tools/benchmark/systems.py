@@ -125,6 +125,8 @@ class Lpu:
                 decode.merge(self._decoder.last)
 
         made = generate(self._decoder, prompt, tokens, listed=True, on_token=on_token)
+        if made.stopped == "interrupt":
+            raise KeyboardInterrupt
         cycles = decode.cycles / decode.passes
         seconds = cycles / (config.clock_mhz * 1e6)
         energy = joules(decode, lanes=config.lanes, tokens=1, memory=self._memory) / decode.passes
