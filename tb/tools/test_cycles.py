@@ -38,7 +38,8 @@ def check(points: Iterator[Point]) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(
+    "shape", [pytest.param(s, marks=[] if s[1] * s[2] <= 16 else [pytest.mark.exhaustive]) for s in SHAPES], ids=str)
 def test_small_machines(shape: tuple[int, int, int]) -> None:
     """all kinds of models, heads, passes and latencies, on simulators that other tests build"""
     assert sum(check(compare(block, debug=True)) for block in blocks(shape)) >= 6

@@ -59,13 +59,13 @@ def fine(pairs: Sequence[tuple[Engine, Op]]) -> None:
     machine, op = [engine for engine, _ in pairs], pairs[0][1]
     now = machine[0].now
     used = [engine.share.beats + engine.share.memory for engine in machine]
-    for engine, own in pairs:
+    for number, (engine, own) in enumerate(pairs):
         begin = max(engine.taken + 1, engine.listed)
-        engine.listed = _read(engine, own, begin, ceil_div(now.tokens * op["best"], len(pairs)))
+        engine.listed = _read(engine, own, begin, _dealt(now.tokens * op["best"], number, len(pairs)))
     if op["scan"]:
         lists(machine, 1)
-        for engine, own in pairs:
-            count = ceil_div(round(now.tokens * now.fine_rows), len(pairs))
+        for number, (engine, own) in enumerate(pairs):
+            count = _dealt(round(now.tokens * now.fine_rows), number, len(pairs))
             begin = engine.listed + engine.timing.settle + 8
             blocks = ceil_div(engine.groups * engine.config.lanes, _BLOCK)
             engine.listed = max(begin + blocks + _BLOCK * min(count, blocks), _read(engine, own, begin, count))
@@ -74,6 +74,11 @@ def fine(pairs: Sequence[tuple[Engine, Op]]) -> None:
         engine.share.dependency -= engine.share.beats + engine.share.memory - before
         engine.end(waited + 2)
     lists(machine, op["best"])
+
+
+def _dealt(rows: int, number: int, engines: int) -> int:
+    """rows of engine `number`"""
+    return rows // engines + (number < rows % engines)
 
 
 def _read(engine: Engine, op: Op, ready: float, count: int) -> float:
