@@ -1,4 +1,5 @@
-"""Verilog of a configuration: `lpu_engine.v` (one engine, emitted once) and `lpu.v` (the top, which instantiates it).
+"""Verilog of a configuration: `lpu_engine.v` (one engine, emitted once), `lpu_hub.v` (what engines share) and `lpu.v`
+(the top, wires between instances of them).
 
 The text depends on the configuration, the sources of this package and the versions of the tools only, and is the same
 to the byte every time. It is kept by content hash, because emitting takes seconds; a cached answer needs neither
@@ -18,6 +19,7 @@ from typing import Any
 from .config import Config
 
 TOP = "lpu"
+HUB = "lpu_hub"
 ENGINE = "lpu_engine"
 _SOURCES = Path(__file__).resolve().parent
 
@@ -33,24 +35,27 @@ def cache_folder(kind: str) -> Path:
 
 
 def emit(config: Config, *, debug: bool = False) -> dict[str, str]:
-    """File name → Verilog text of the modules `lpu` and `lpu_engine`.
+    """File name → Verilog text of the modules `lpu`, `lpu_hub` and `lpu_engine`.
 
-    `debug` adds the ports `debug_exchange_valid` and `debug_exchange_word` to the top and keeps the assertions of the
-    RTL; without it no simulation-only statement is left, as synthesis tools want it.
+    `debug` adds the ports `debug_exchange_valid` and `debug_exchange_word` to the hub and `activity` to the engine,
+    which the top leaves open, and keeps the assertions of the RTL; without it no simulation-only statement is left, as
+    synthesis tools want it.
     """
     folder = cache_folder("verilog") / _key(config, debug)
-    files = {name: folder / f"{name}.v" for name in (TOP, ENGINE)}
+    files = {name: folder / f"{name}.v" for name in (TOP, HUB, ENGINE)}
     try:
         return {path.name: path.read_text() for path in files.values()}
     except OSError:
         pass
 
+    from .control.hub import Hub
     from .engine.engine import Engine
-    from .lpu import Lpu
+    from .lpu import top
 
     texts = {
-        files[TOP].name: convert(Lpu(config, debug=debug), TOP, assertions=debug),
-        files[ENGINE].name: convert(Engine(config), ENGINE, assertions=debug),
+        files[TOP].name: top(config),
+        files[HUB].name: convert(Hub(config, debug=debug), HUB, assertions=debug),
+        files[ENGINE].name: convert(Engine(config, debug=debug), ENGINE, assertions=debug),
     }
     if _hash_sources() == _SOURCES_HASH:  # else they were edited, and what was emitted may be neither old nor new
         _store(folder, texts)
@@ -58,20 +63,44 @@ def emit(config: Config, *, debug: bool = False) -> dict[str, str]:
 
 
 def convert(component: Any, name: str, *, assertions: bool = False) -> str:
-    """Verilog of one component as module `name`, without source positions, and without assertions unless asked for."""
+    """Verilog of one component as module `name`, with all modules that it instantiates, without source positions, and
+    without assertions unless asked for."""
     from amaranth._toolchain.yosys import find_yosys
     from amaranth.back import rtlil
 
-    from .common.instance import component_ports
+    from .common.instance import Modules, component_ports
 
-    text = rtlil.convert(component, name=name, ports=component_ports(component), emit_src=False)
+    modules, done, script = Modules(), 0, []
+    modules.components[name] = component
+    while done < len(modules.components):  # each may ask for more
+        module, part = list(modules.components.items())[done]
+        text = rtlil.convert(part, name=module, ports=component_ports(part), emit_src=False, platform=modules)
+        script.append(f"read_rtlil <<rtlil\n{_without_fields(text)}\nrtlil")
+        done += 1
     yosys = find_yosys(lambda version: version >= (0, 40))
-    script = [f"read_rtlil <<rtlil\n{text}\nrtlil", "proc -nomux -norom", "memory_collect"]
+    script += ["proc -nomux -norom", "memory_collect"]
     if not assertions:
         script.append("delete */t:$check */t:$print")
     internal = "-remove generator -remove top -remove src -remove amaranth.hierarchy -remove amaranth.decoding"
     script += [f"attrmap {internal}", f"attrmap -modattr {internal}", "write_verilog -norename"]
     return str(yosys.run(["-q", "-"], "\n".join(script), ignore_warnings=True))
+
+
+def _without_fields(rtlil: str) -> str:
+    """RTLIL without the wires `signal.field` and `signal[index]` that nothing reads and Amaranth adds for readers of
+    waves: they are a third of the text"""
+    kept: list[str] = []
+    attributes: list[str] = []  # of the next object
+    for line in rtlil.splitlines():
+        what, _, rest = line.lstrip().partition(" ")
+        if what == "attribute":
+            attributes.append(line)
+            continue
+        name = rest.rpartition(" ")[2] if what == "wire" else rest.partition(" ")[0] if what == "connect" else ""
+        if not (name.startswith("\\") and ("." in name or "[" in name)):
+            kept += [*attributes, line]
+        attributes.clear()
+    return "\n".join(kept)
 
 
 def _key(config: Config, debug: bool) -> str:

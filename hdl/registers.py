@@ -116,4 +116,23 @@ class Counter(IntEnum):
     OP_CLASS = 16
 
 
+class Activity(IntEnum):
+    """what an engine did in a cycle; the first that fits, in this order"""
+
+    IDLE = 0
+    """halted"""
+    BEAT = 1
+    """used a beat"""
+    MEMORY = 2
+    """waited for a beat or for its program"""
+    EXCHANGE = 3
+    """had nothing to do while an element waited for the exchange"""
+    DEPENDENCY = 4
+    """waited in an op for other engines, for its own units or for writes"""
+    DRAIN = 5
+    """had a beat that waited for accumulators, parameters, softmax or norm"""
+    OTHER = 6
+    """went from one op, tile or item to the next"""
+
+
 COUNTERS = int(Counter.OP_CLASS) + max(Opcode) + 1

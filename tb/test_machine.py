@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from lpu.hdl.config import Config, preset
 from lpu.hdl.isa import OP_BYTES, Destination, Fault, Opcode, encode
-from lpu.hdl.registers import REGISTERS, LoopEnd
+from lpu.hdl.registers import REGISTERS, Activity, LoopEnd
 from lpu.sim.verilator.memory import memory_model
 from lpu.tb.machine import Comparison
 from lpu.tb.random_model import random_model, with_coarse_head
@@ -124,6 +124,27 @@ def test_tree_of_tokens(rng: np.random.Generator) -> None:
     comparison.run([9, 10, 11, 12], 4, masks=[0b0001, 0b0011, 0b0101, 0b1011], positions=[4, 5, 5, 6])
     comparison.run([13, 14], 6, masks=[0b01, 0b10], positions=[6, 6])  # two of the four are kept
     assert comparison.checks > 5_000
+
+
+def test_timeline(rng: np.random.Generator) -> None:
+    """what the engines say that they do is what their counters count, op by op"""
+    comparison = Comparison(random_model(6, **GPT2), machine((2, 8, 2)), latency=30, stall=0.2)
+    comparison.run([1, 2], 0)
+    simulation = comparison.backend.simulation
+    simulation.record(True)
+    comparison.run([3], 2)
+    simulation.record(False)
+    for e, counters in enumerate(comparison.device.read_counters()):
+        spans = simulation.timeline(e)
+        assert spans["opcode"][0] == Opcode.HALT  # of the pass before
+        assert [comparison.image.op_names[i] for i in spans["index"][1:]] == comparison.image.op_names[1:]
+        cycles = spans["cycles"].sum(0)
+        assert cycles[Activity.BEAT] == counters["data_beats"]
+        assert cycles.sum() - cycles[Activity.IDLE] == counters["cycles"]
+        assert cycles[Activity.MEMORY] >= counters["stall_memory"]
+        for opcode in set(spans["opcode"]) - {Opcode.HALT}:
+            total = spans["cycles"][spans["opcode"] == opcode].sum()
+            assert total == counters["op_cycles"][Opcode(opcode).name.lower()]
 
 
 def search(comparison: Comparison, passes: int, rng: np.random.Generator) -> None:

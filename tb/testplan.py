@@ -21,7 +21,8 @@ from .mutations import Mutation
 ROOT = Path(__file__).resolve().parents[1]
 
 WITHIN = {
-    "hdl/lpu.py": "tb/test_machine.py",
+    "hdl/control/merge_tree.py": "tb/hdl/control/test_exchange.py",
+    "hdl/control/hub.py": "tb/test_machine.py",
     "hdl/engine/engine.py": "tb/test_machine.py",
     "hdl/engine/moments.py": "tb/hdl/engine/test_norm.py",
     "hdl/engine/roots.py": "tb/hdl/engine/test_norm.py",

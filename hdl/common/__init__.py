@@ -6,6 +6,7 @@
 | `fixed`       | round half up, saturate: expressions, and a pipelined shifter           |
 | `tree`        | reductions with explicit width growth, one register a level if wanted   |
 | `pipeline`    | delay lines                                                             |
+| `buffer`      | two places that cut every combinational path of a stream                |
 | `credit_fifo` | FIFO that makes a free-running pipeline elastic                         |
 | `multiply`    | wide products in slices that fit a DSP                                  |
 | `interpolate` | table with linear interpolation                                         |

@@ -1,11 +1,26 @@
-"""Use a component that is emitted as a Verilog module of its own."""
+"""Components that are emitted as Verilog modules of their own, once for all places that use them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from amaranth.hdl import ClockSignal, Const, Instance, Module, Value
+from amaranth.hdl import ClockSignal, Const, Instance, Module, ResetInserter, ResetSignal, Value
 from amaranth.lib import wiring
+
+
+class Modules:
+    """What `hdl.emit.convert` gives `elaborate` as its platform: collects the components that `place` wants."""
+
+    def __init__(self) -> None:
+        self.components: dict[str, wiring.Component] = {}
+        """by name of the Verilog module, in the order in which they were asked for"""
+
+    def module(self, name: str, make: Callable[[], wiring.Component]) -> wiring.Component:
+        """the component of module `name`, made the first time"""
+        if name not in self.components:
+            self.components[name] = make()
+        return self.components[name]
 
 
 def component_ports(component: wiring.Component) -> dict[str, tuple[Any, None]]:
@@ -16,18 +31,24 @@ def component_ports(component: wiring.Component) -> dict[str, tuple[Any, None]]:
     return {name: (value, None) for name, value in values.items() if not isinstance(value, Const)}
 
 
-def instantiate(m: Module, signature: wiring.Signature, module: str, name: str, reset: Value) -> Any:
-    """Instantiate Verilog module `module`, emitted from a component of `signature`, as submodule `name`; returns its
-    interface.
+def place(m: Module, platform: object, name: str, module: str, make: Callable[[], wiring.Component],
+          reset: Value | None = None) -> Any:
+    """Submodule `name`, what `make` makes, which is the same in all places that give the same `module`; returns its
+    interface. `reset` resets it besides the clock domain's own reset.
 
-    The component itself is not elaborated here, so a hierarchy of many equal engines costs one emission.
+    When the platform collects `Modules`, it is elaborated once and instantiated here; on others it is a submodule.
     """
+    if not isinstance(platform, Modules):
+        component = make()
+        m.submodules[name] = component if reset is None else ResetInserter(reset)(component)
+        return component
+    signature = platform.module(module, make).signature
     interface = signature.create(path=(name,))
     ports = {}
     for path, member, value in signature.flatten(interface):
-        if isinstance(value, Const):  # the `ready` of an always-ready stream is no port
-            continue
-        direction = "i" if member.flow == wiring.In else "o"
-        ports[f"{direction}_{'__'.join(map(str, path))}"] = Value.cast(value)
-    m.submodules[name] = Instance(module, i_clk=ClockSignal(), i_rst=reset, **ports)
+        if not isinstance(value, Const):  # the `ready` of an always-ready stream is no port
+            direction = "i" if member.flow == wiring.In else "o"
+            ports[f"{direction}_{'__'.join(map(str, path))}"] = Value.cast(value)
+    rst = ResetSignal() if reset is None else ResetSignal() | reset
+    m.submodules[name] = Instance(module, i_clk=ClockSignal(), i_rst=rst, **ports)
     return interface

@@ -7,7 +7,9 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.payloads import exchange_word
+from ..common.tree import depth
 from ..config import Config
+from .merge_tree import MergeTree
 
 
 class Merge(wiring.Component):
@@ -37,10 +39,10 @@ class Merge(wiring.Component):
 
 
 class Exchange(wiring.Component):
-    """A tree of `Merge` nodes over all engines, then a registered broadcast.
+    """A `MergeTree` over all engines, then a registered broadcast.
 
     One word per cycle over all engines together; every engine sees the same words in the same order and the same
-    cycle, at the latest ceil(log2 N) + 1 cycles after it was granted. The broadcast cannot be held back.
+    cycle. The broadcast cannot be held back. No engine's ready depends on what another one offers in that cycle.
     """
 
     def __init__(self, config: Config) -> None:
@@ -50,25 +52,17 @@ class Exchange(wiring.Component):
             "o": Out(stream.Signature(exchange_word(c), always_ready=True)),
         })
 
+    @property
+    def latency(self) -> int:
+        """most cycles from an engine's word to `o` while nobody else speaks"""
+        return depth(self._c.engines) + 2
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        level = [self.i[e] for e in range(self._c.engines)]
-        depth = 0
-        while len(level) > 1:
-            following = []
-            for n in range(0, len(level) - 1, 2):
-                node = Merge(exchange_word(self._c))
-                m.submodules[f"merge_{depth}_{n // 2}"] = node
-                for source, sink in ((level[n], node.i_a), (level[n + 1], node.i_b)):
-                    m.d.comb += [
-                        sink.valid.eq(source.valid),
-                        sink.payload.eq(source.payload),
-                        source.ready.eq(sink.ready),
-                    ]
-                following.append(node.o)
-            if len(level) % 2:
-                following.append(level[-1])
-            level, depth = following, depth + 1
-        m.d.comb += level[0].ready.eq(1)
-        m.d.sync += [self.o.valid.eq(level[0].valid), self.o.payload.eq(level[0].payload)]
+        word = exchange_word(self._c)
+        m.submodules.tree = tree = MergeTree(word, self._c.engines, lambda: Merge(word), "lpu_exchange")
+        for outer, inner in zip(self.i, tree.i, strict=True):
+            wiring.connect(m, wiring.flipped(outer), inner)
+        m.d.comb += tree.o.ready.eq(1)
+        m.d.sync += [self.o.valid.eq(tree.o.valid), self.o.payload.eq(tree.o.payload)]
         return m

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -31,6 +31,7 @@ class Fetch(wiring.Component):
         self._c = config
         super().__init__({
             "start": In(1),
+            "fingerprint": In(32),
             "program": In(32),
             "o_request": Out(stream.Signature(read_request())),
             "i_beat": In(stream.Signature(config.beat_bits)),
@@ -118,7 +119,7 @@ class Fetch(wiring.Component):
             with m.State("HEADER"):
                 with m.If(have):
                     with m.If((header.opcode != Opcode.HEADER) | (header.version != VERSION) | (header.magic != MAGIC)
-                              | (header.fingerprint != Const(c.fingerprint, 32)) | (header.ops < 2)):
+                              | (header.fingerprint != self.fingerprint) | (header.ops < 2)):
                         m.d.sync += self.fault.eq(Fault.VERSION)
                         m.next = "STOPPED"
                     with m.Else():

@@ -3,6 +3,7 @@
 | module        | does                                                                          |
 |---------------|-------------------------------------------------------------------------------|
 | `engine`      | wires all of it together                                                      |
+| `boundary`    | the ports, and the registers right behind them                                |
 | `operands`    | meets a beat with its activations                                             |
 | `pods`        | multiplies: columns (VPU) and rows (TCU) on the same multipliers              |
 | `parameters`  | keeps the requantiser records of two tiles                                    |

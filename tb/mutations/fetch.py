@@ -8,7 +8,7 @@ _FILE = "hdl/control/fetch.py"
 _TINY, _WIDE = (f"tb/hdl/control/test_fetch.py::test_fetch[{case}]" for case in ("tiny", "wide"))
 
 MUTATIONS = [
-    Mutation(file=_FILE, find=" | (header.fingerprint != Const(c.fingerprint, 32))", replace="",
+    Mutation(file=_FILE, find=" | (header.fingerprint != self.fingerprint)", replace="",
              test=_TINY, what="a program for another machine is executed"),
     Mutation(file=_FILE, find="((op[0:8] == Opcode.HALT) != (self.index + 1 == ops))",
              replace="((op[0:8] == Opcode.HALT) & (self.index + 1 != ops))",

@@ -18,9 +18,7 @@ MUTATIONS = [
              "a word leaves before the other side has shown one"),
     Mutation(_FILE, "a.valid & b.valid & buffer.i.ready", "a.valid & b.valid", _TEST,
              "words are dropped while the taker waits"),
-    Mutation(_FILE, "Mux(held, spare, self.i.payload)", "self.i.payload", _TEST,
-             "the word behind the waiting one is lost"),
-    Mutation(_FILE, "m.d.sync += [self.o.valid.eq(0), held.eq(0)]", "m.d.sync += held.eq(0)", _TEST,
-             "a clear leaves words in the tree"),
-    Mutation(_FILE, "present.append(node.o.valid)", "pass", _TEST, "idle while words are in the tree"),
+    Mutation(_FILE, '"lpu_lists"), self.clear)', '"lpu_lists"))', _TEST, "a clear leaves words in the tree"),
+    Mutation("hdl/control/merge_tree.py", "busy.append(node.o.valid)", "pass", _TEST,
+             "idle while words are in the tree"),
 ]

@@ -1,8 +1,10 @@
-"""A small design with the ports of `lpu`, to test the harness and the driver against something whose answer is plain.
+"""A hub and engines with the ports of the real ones, to test the harness and the driver against something whose answer
+is plain.
 
 Each engine copies BASE beats from byte PROGRAM of its window to 64 KiB further on, in bursts of 16 alternating between
-both IDs. RESULT_TOKEN of token t reads TOKEN of t + RESULT_SLOT, RESULT_LOGIT likewise POSITION, RESULT_COUNT reads
-MASK, COUNTER_LOW reads COUNTER_SELECT. The top byte of WATCHDOG asks for a `Misbehaviour`.
+both IDs, and sends what it reads to the exchange. RESULT_TOKEN of token t reads TOKEN of t + RESULT_SLOT, RESULT_LOGIT
+likewise POSITION, RESULT_COUNT reads MASK, COUNTER_LOW reads COUNTER_SELECT. The top byte of WATCHDOG asks for a
+`Misbehaviour`.
 """
 
 from __future__ import annotations
@@ -13,12 +15,13 @@ from typing import Any
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import fifo, memory, wiring
-from amaranth.lib.wiring import In, Out
 from lpu.hdl import isa
-from lpu.hdl.common.payloads import exchange_word
 from lpu.hdl.config import Config
-from lpu.hdl.emit import convert
-from lpu.hdl.registers import REGISTERS
+from lpu.hdl.control.hub import hub_signature
+from lpu.hdl.emit import ENGINE, HUB, convert
+from lpu.hdl.engine.boundary import engine_signature
+from lpu.hdl.memory.axi import axi4_lite_signature
+from lpu.hdl.registers import REGISTERS, Activity
 
 BURST = 16
 DISTANCE = 1 << 16
@@ -36,56 +39,39 @@ class Misbehaviour(IntEnum):
     CHANGE_DATA = 4
 
 
-def _lite() -> dict[str, Any]:
-    return {"awaddr": In(12), "awvalid": In(1), "awready": Out(1), "wdata": In(32), "wstrb": In(4), "wvalid": In(1),
-            "wready": Out(1), "bresp": Out(2), "bvalid": Out(1), "bready": In(1), "araddr": In(12), "arvalid": In(1),
-            "arready": Out(1), "rdata": Out(32), "rresp": Out(2), "rvalid": Out(1), "rready": In(1)}
-
-
-def _full(config: Config) -> dict[str, Any]:
-    full: dict[str, Any] = {}
-    for a in ("ar", "aw"):
-        full |= {f"{a}addr": Out(config.memory.address_bits), f"{a}len": Out(8), f"{a}size": Out(3),
-                 f"{a}burst": Out(2), f"{a}id": Out(1), f"{a}cache": Out(4), f"{a}prot": Out(3), f"{a}valid": Out(1),
-                 f"{a}ready": In(1)}
-    full |= {"rid": In(1), "rdata": In(config.beat_bits), "rresp": In(2), "rlast": In(1), "rvalid": In(1),
-             "rready": Out(1), "wdata": Out(config.beat_bits), "wstrb": Out(config.lanes), "wlast": Out(1),
-             "wvalid": Out(1), "wready": In(1), "bid": In(1), "bresp": In(2), "bvalid": In(1), "bready": Out(1)}
-    return full
-
-
 class Copier(wiring.Component):
-    """one engine: `start` begins a copy of `beats` beats, `busy` until all of it is acknowledged; `fault` is sticky"""
+    """one engine: `start` begins a copy, halted until all of it is acknowledged; `fault` is held until `stop`"""
 
     def __init__(self, config: Config) -> None:
-        self._c, self._axi = config, _full(config)
-        super().__init__({"start": In(1), "source": In(config.memory.address_bits), "beats": In(16), "mode": In(8),
-                          "busy": Out(1), "fault": Out(8), "clear": In(1)} | self._axi)
+        self._c = config
+        super().__init__(engine_signature(config, debug=True))
 
     def elaborate(self, platform: object) -> Module:
         m, c, size = Module(), self._c, (self._c.lanes - 1).bit_length()
-        port = {name: getattr(self, name) for name in self._axi}
+        port = {name: getattr(self.axi, name) for name in self.axi.signature.members}
+        busy, fault, copies, beats = Signal(), self.status.fault, Signal(32), self.context.base
+        source, mode = self.place.window.base + self.context.program, self.counter_index
         queues = Array(fifo.SyncFIFOBuffered(width=c.beat_bits, depth=_DEPTH) for _ in range(2))
         for k, queue in enumerate(queues):
             m.submodules[f"queue{k}"] = queue
-        asked, addressed, sent, acknowledged, waiting = (Signal(17, name=n) for n in (
-            "asked", "addressed", "sent", "acknowledged", "waiting"))
+        asked, addressed, sent, acknowledged, waiting, held = (Signal(17, name=n) for n in (
+            "asked", "addressed", "sent", "acknowledged", "waiting", "held"))
         for channel, count, distance in (("ar", asked, 0), ("aw", addressed, DISTANCE)):
-            left = self.beats - count
-            address = self.source + (count << size) + distance
+            left = beats - count
+            address = source + (count << size) + distance
             m.d.comb += [port[f"{channel}addr"].eq(address), port[f"{channel}size"].eq(size),
                          port[f"{channel}burst"].eq(1), port[f"{channel}id"].eq(count[4]),
                          port[f"{channel}len"].eq(Mux(left < BURST, left, BURST) - 1),
-                         port[f"{channel}valid"].eq(self.busy & (count < self.beats))]
+                         port[f"{channel}valid"].eq(busy & (count < beats))]
             with m.If(port[f"{channel}valid"] & port[f"{channel}ready"]):
                 m.d.sync += count.eq(count + port[f"{channel}len"] + 1)
         with m.If(asked - sent > _DEPTH - BURST):  # no room for another burst in the queue of either ID
             m.d.comb += port["arvalid"].eq(0)
         m.d.sync += waiting.eq(Mux(port["arvalid"] & ~port["arready"], waiting + 1, 0))
-        with m.If(self.mode == Misbehaviour.DROP_VALID):
-            m.d.comb += port["arvalid"].eq(self.busy & (asked < self.beats) & (waiting == 0))
-        with m.If(self.mode == Misbehaviour.CHANGE_ADDRESS):
-            m.d.comb += port["araddr"].eq(self.source + (waiting[0] << 12))
+        with m.If(mode == Misbehaviour.DROP_VALID):
+            m.d.comb += port["arvalid"].eq(busy & (asked < beats) & (waiting == 0))
+        with m.If(mode == Misbehaviour.CHANGE_ADDRESS):
+            m.d.comb += port["araddr"].eq(source + (waiting[0] << 12))
 
         m.d.comb += [port["rready"].eq(1), port["bready"].eq(1)]
         for k, queue in enumerate(queues):
@@ -95,41 +81,43 @@ class Copier(wiring.Component):
             with m.If(mine):
                 m.d.comb += [port["wvalid"].eq(queue.r_rdy), port["wdata"].eq(queue.r_data),
                              queue.r_en.eq(port["wready"])]
-        with m.If((self.mode == Misbehaviour.CHANGE_DATA) & ~port["wready"]):
-            m.d.comb += port["wdata"].eq(sent)
+        m.d.sync += held.eq(Mux(port["wvalid"] & ~port["wready"], held + 1, 0))
+        with m.If((mode == Misbehaviour.CHANGE_DATA) & (held != 0)):
+            m.d.comb += port["wdata"].eq(~queues[0].r_data)
         m.d.comb += [port["wstrb"].eq(-1), port["wlast"].eq(
-            (sent[:4].all() | (sent + 1 == self.beats)) & (self.mode != Misbehaviour.NO_LAST))]
+            (sent[:4].all() | (sent + 1 == beats)) & (mode != Misbehaviour.NO_LAST))]
         with m.If(port["wvalid"] & port["wready"]):
             m.d.sync += sent.eq(sent + 1)
         with m.If(port["bvalid"]):
             m.d.sync += acknowledged.eq(acknowledged + 1)
             with m.If(port["bresp"] != 0):
-                m.d.sync += self.fault.eq(isa.Fault.WRITE_ERROR)
+                m.d.sync += fault.eq(isa.Fault.WRITE_ERROR)
         with m.If(port["rvalid"] & (port["rresp"] != 0)):
-            m.d.sync += self.fault.eq(isa.Fault.READ_ERROR)
-        with m.If(acknowledged == (self.beats + BURST - 1) >> 4):
-            m.d.sync += self.busy.eq(0)
-        with m.If(self.clear):
-            m.d.sync += self.fault.eq(0)
+            m.d.sync += fault.eq(isa.Fault.READ_ERROR)
+        with m.If(acknowledged == (beats + BURST - 1) >> 4):
+            m.d.sync += busy.eq(0)
+        with m.If(self.stop):
+            m.d.sync += fault.eq(0)
         with m.If(self.start):
-            m.d.sync += [self.busy.eq(1), *(s.eq(0) for s in (asked, addressed, sent, acknowledged))]
+            m.d.sync += [busy.eq(1), copies.eq(copies + 1), *(s.eq(0) for s in (asked, addressed, sent, acknowledged))]
+        m.d.comb += [
+            self.status.halted.eq(~busy), self.activity.index.eq(copies), self.activity.opcode.eq(isa.Opcode.NORM),
+            self.activity.cycle.eq(Mux(busy, Mux(port["wvalid"], Activity.BEAT, Activity.MEMORY), Activity.IDLE)),
+        ]
+        m.d.sync += [self.o_exchange.valid.eq(port["rvalid"]), self.o_exchange.payload.eq(port["rdata"])]
         return m
 
 
 class StandIn(wiring.Component):
-    """see the module; `config` sets the ports"""
+    """the hub; see the module"""
 
     def __init__(self, config: Config) -> None:
         self._c = config
-        ports = {f"s_axil_{name}": member for name, member in _lite().items()}
-        for e in range(config.engines):
-            ports |= {f"m_axi{e:02d}_{name}": member for name, member in _full(config).items()}
-        bits = exchange_word(config).size
-        super().__init__(ports | {"debug_exchange_valid": Out(1), "debug_exchange_word": Out(bits)})
+        super().__init__(hub_signature(config, debug=True))
 
     def elaborate(self, platform: object) -> Module:
         m, c = Module(), self._c
-        lite = {name: getattr(self, f"s_axil_{name}") for name in _lite()}
+        lite = {name: getattr(self, f"s_axil_{name}") for name in axi4_lite_signature().members}
         at = {name: register.address for name, register in REGISTERS.items()}
         m.submodules.store = store = memory.Memory(shape=32, depth=1024, init=[])
         write, read = store.write_port(), store.read_port()
@@ -144,7 +132,8 @@ class StandIn(wiring.Component):
             return Mux(windowed, address + 0x400 + (named["WINDOW_SELECT"] << 4), address)
 
         go = lite["awvalid"] & lite["wvalid"] & ~lite["bvalid"]
-        m.d.comb += [lite["awready"].eq(go), lite["wready"].eq(go), write.en.eq(go), write.data.eq(lite["wdata"]),
+        m.d.comb += [lite["awready"].eq(~lite["bvalid"]), lite["wready"].eq(~lite["bvalid"]),
+                     write.en.eq(go), write.data.eq(lite["wdata"]),
                      write.addr.eq(place(lite["awaddr"]) >> 2)]
         with m.If(lite["bready"]):
             m.d.sync += lite["bvalid"].eq(0)
@@ -160,24 +149,25 @@ class StandIn(wiring.Component):
             with m.If(lite["awaddr"] == at["CONTROL"]):
                 m.d.comb += [start.eq(lite["wdata"][0]), clear.eq(lite["wdata"][1])]
 
-        copiers = [Copier(c) for _ in range(c.engines)]
-        for e, copier in enumerate(copiers):
-            m.submodules[f"copier{e}"] = copier
-            m.d.comb += [copier.start.eq(start), copier.clear.eq(clear), copier.beats.eq(named["BASE"]),
-                         copier.source.eq(bases[e] + named["PROGRAM"]), copier.mode.eq(named["WATCHDOG"][24:])]
-            for name, member in _full(c).items():
-                mine, ours = getattr(copier, name), getattr(self, f"m_axi{e:02d}_{name}")
-                m.d.comb += ours.eq(mine) if member.flow == Out else mine.eq(ours)
-        busy = Cat(x.busy for x in copiers).any()
-        m.d.comb += faulty.eq(Cat(x.fault for x in copiers).any())
+        everyone = self.broadcast
+        m.d.sync += [everyone.start.eq(start), everyone.stop.eq(clear), self.engine_reset.eq(0)]
+        m.d.comb += [everyone.context.base.eq(named["BASE"]),
+                     everyone.context.program.eq(named["PROGRAM"]), everyone.counter_index.eq(named["WATCHDOG"][24:])]
+        for e, link in enumerate(self.engines):
+            m.d.comb += [link.place.window.base.eq(bases[e]), link.o_exchange.ready.eq(1)]
+        starting = Signal(2)  # until the engines' answer to the start is here
+        m.d.sync += starting.eq(Cat(start, starting))
+        busy = Cat(~link.status.halted for link in self.engines).any() | starting.any()
+        m.d.comb += faulty.eq(Cat(link.status.fault for link in self.engines).any())
         m.d.sync += done.eq((done | busy) & ~start & ~clear)
         code, engine = Const(0, 8), Const(0, 8)
-        for e, copier in reversed(list(enumerate(copiers))):
-            hit = copier.fault.any()
-            code, engine = Mux(hit, copier.fault, code), Mux(hit, e, engine)
+        for e, link in reversed(list(enumerate(self.engines))):
+            hit = link.status.fault.any()
+            code, engine = Mux(hit, link.status.fault, code), Mux(hit, e, engine)
 
         wait = Signal()
-        ask = lite["arvalid"] & ~wait & ~lite["rvalid"]
+        free = ~wait & ~lite["rvalid"]
+        ask = lite["arvalid"] & free
         address = Signal(12)
         fixed = {"ID": isa.MAGIC, "VERSION": isa.VERSION, "FINGERPRINT": c.fingerprint,
                  "SHAPE": c.engines | c.lanes << 8 | c.pods << 16,
@@ -189,7 +179,7 @@ class StandIn(wiring.Component):
                                      ("RESULT_COUNT", "MASK", 0)):
             here = (lite["araddr"] >= at[target]) & (lite["araddr"] < at[target] + 64)
             alias = Mux(here, lite["araddr"] - at[target] + at[source] + step, alias)
-        m.d.comb += [lite["arready"].eq(ask), read.addr.eq(place(alias) >> 2)]
+        m.d.comb += [lite["arready"].eq(free), read.addr.eq(place(alias) >> 2)]
         with m.If(lite["rready"]):
             m.d.sync += lite["rvalid"].eq(0)
         m.d.sync += wait.eq(ask)
@@ -201,11 +191,13 @@ class StandIn(wiring.Component):
             for name, value in fixed.items():
                 with m.If(address == at[name]):
                     m.d.sync += lite["rdata"].eq(value)
-        m.d.comb += [self.debug_exchange_valid.eq(copiers[0].rvalid), self.debug_exchange_word.eq(copiers[0].rdata)]
+        said = self.engines[0].o_exchange
+        m.d.sync += [self.debug_exchange_valid.eq(said.valid), self.debug_exchange_word.eq(said.payload)]
         return m
 
 
 @cache
 def verilog(config: Config) -> dict[str, str]:
-    """what `lpu.hdl.emit.emit` would answer for the real top"""
-    return {"lpu.v": convert(StandIn(config), "lpu")}
+    """what `lpu.hdl.emit.emit` would answer for a machine of these"""
+    return {f"{name}.v": convert(component, name)
+            for name, component in ((HUB, StandIn(config)), (ENGINE, Copier(config)))}

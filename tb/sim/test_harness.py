@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lpu.hdl.config import Config, preset
-from lpu.hdl.registers import REGISTERS
+from lpu.hdl.emit import ENGINE, HUB
+from lpu.hdl.isa import Opcode
+from lpu.hdl.registers import REGISTERS, Activity
 from lpu.sim.verilator import build as builder
 from lpu.sim.verilator.memory import MemoryModelError, memory_model
 from lpu.sim.verilator.simulation import CHANNELS, Simulation, SimulationError
@@ -39,7 +41,7 @@ def config(request: pytest.FixtureRequest) -> Config:
 @pytest.fixture
 def machine(config: Config, seed: int) -> Iterator[Simulation]:
     """just after reset, memories filled at random, windows set"""
-    simulation = Simulation(builder.build(verilog(config), engines=config.engines), seed=seed)
+    simulation = Simulation(builder.build(verilog(config)), seed=seed)
     for e in range(simulation.engines):
         memory = simulation.place(e, BASE * (e + 1), SIZE)
         memory[:] = np.random.default_rng([seed, e]).integers(0, 256, SIZE)
@@ -117,12 +119,59 @@ def test_stalls_change_cycles_only(machine: Simulation, stalled: str, seed: int)
 def test_a_seed_replays(config: Config, seed: int) -> None:
     cycles = []
     for used in (seed, seed, seed + 1):
-        machine = Simulation(builder.build(verilog(config), engines=config.engines), seed=used)
+        machine = Simulation(builder.build(verilog(config)), seed=used)
         for e in range(machine.engines):
             machine.place(e, 0, SIZE)
             machine.set_stall(e, 0.5)
         cycles.append(copy(machine, 200))
     assert cycles[0] == cycles[1] != cycles[2]
+
+
+def test_threads_change_nothing(seed: int) -> None:
+    """five engines on one thread, some, and more than there are: the same cycles, memories, timelines and exchange"""
+    config, found = replace(CONFIGS["2x8"], engines=5), []
+    for threads in (1, 2, 3, 16):
+        machine = Simulation(builder.build(verilog(config)), seed=seed, threads=threads)
+        for e in range(5):
+            machine.place(e, 0, SIZE)[:] = np.random.default_rng([seed, e]).integers(0, 256, SIZE)
+            machine.set_latency(e, 3 * e + 1, 5)
+            machine.set_stall(e, 0.3)
+        machine.trace(True)
+        machine.record(True)
+        cycles = [copy(machine, 100) for _ in range(3)]
+        machine.record(False)
+        copy(machine, 5)
+        found.append((cycles, machine.traced(), [machine.timeline(e).tobytes() for e in range(5)]))
+        machine.close()
+    assert all(other == found[0] for other in found[1:])
+    assert len(found[0][1]) > 300
+
+
+def test_timeline(machine: Simulation) -> None:
+    """spans without gaps, of the ops in order, with the cycles of each kind"""
+    machine.step(7)
+    assert machine.timeline(0).size == 0
+    machine.record(True)
+    begin = machine.cycles
+    for beats in (20, 300):
+        copy(machine, beats)
+    end = machine.cycles
+    machine.record(False)
+    copy(machine, 10)
+    for e in range(machine.engines):
+        spans = machine.timeline(e)
+        assert spans["index"].tolist() == [0, 1, 2]
+        assert set(spans["opcode"]) == {Opcode.NORM}
+        assert (spans["start"][0], spans["end"][-1]) == (begin, end)
+        assert np.array_equal(spans["start"][1:], spans["end"][:-1])
+        assert np.array_equal(spans["cycles"].sum(1), spans["end"] - spans["start"])
+        beats = spans["cycles"][:, Activity.BEAT]
+        assert beats[0] == 0
+        assert 20 <= beats[1] < 30
+        assert 300 <= beats[2] < 320
+        assert spans["cycles"][1:, Activity.MEMORY].min() > 0
+    machine.record(True)
+    assert machine.timeline(0).size == 0
 
 
 @pytest.mark.parametrize("name", ["ideal", "ddr4", "hbm2"])
@@ -143,7 +192,7 @@ def test_memory_models(machine: Simulation, name: str) -> None:
         assert first.row_hits > first.activates >= first.row_misses > 0
         assert 0 < first.share <= first.busy < 1
     for e in range(machine.engines):
-        machine.set_stall(e, 0.5)
+        machine.set_stall(e, 0.9)
     assert copy(machine, 500) > free
     assert machine.statistics().since(first).read_bytes == moved
     for e in range(machine.engines):
@@ -266,16 +315,29 @@ def test_wrong_arguments(machine: Simulation) -> None:
 
 
 def test_missing_tools_and_bad_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = {f"{name}.v": f"module {name}; endmodule" for name in (HUB, ENGINE)}
     monkeypatch.setenv("LPU_CACHE", str(tmp_path / "cache"))
     with monkeypatch.context() as m:
         m.setenv("PATH", str(tmp_path))
         with pytest.raises(ToolError, match=r"without g\+\+, make, perl"):
-            builder.build({"lpu.v": "module lpu; endmodule"}, engines=1, quiet=True)
-    with pytest.raises(ToolError, match=r"could not be built: %Error.*lpu\.v:1"):
-        builder.build({"lpu.v": "module lpu; wrong endmodule"}, engines=1, quiet=True)
+            builder.build(good, quiet=True)
+    with pytest.raises(ToolError, match=r"could not be built: %Error.*lpu_engine\.v:1"):
+        builder.build(good | {f"{ENGINE}.v": "module lpu_engine; wrong endmodule"}, quiet=True)
     assert not list((tmp_path / "cache").rglob("*.so"))
     assert not list((tmp_path / "cache").rglob("tmp-*"))
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("LPU_CACHE", str(tmp_path / "file"))
     with pytest.raises(ToolError, match="set LPU_CACHE"):
-        builder.build({"lpu.v": "module lpu; endmodule"}, engines=1, quiet=True)
+        builder.build(good, quiet=True)
+
+
+def test_engine_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """machines that differ in the number of engines share the compiled engine"""
+    monkeypatch.setenv("LPU_CACHE", str(tmp_path))
+    made: list[Path] = []
+    monkeypatch.setattr(builder, "_build_engine", lambda work, done, make=builder._build_engine: (
+        made.append(done), make(work, done)))
+    for engines in (1, 2):
+        config = replace(CONFIGS["2x8"], engines=engines)
+        assert Simulation(builder.build(verilog(config), quiet=True)).engines == engines
+    assert len(made) == 1

@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from lpu.hdl import emit as emission
 from lpu.hdl.config import Config, preset
+from lpu.hdl.engine.engine import Engine
+from lpu.hdl.lpu import top
 from lpu.hdl.registers import REGISTERS
 from lpu.sim.verilator.build import verilator_root
 from lpu.tb.sim.standin import verilog
@@ -21,14 +25,14 @@ TINY = preset("tiny")
 SIZE_RULES = ("WIDTHEXPAND", "WIDTHTRUNC", "CASEINCOMPLETE")
 """warnings about what Yosys relies on when it writes Verilog: operands grow to the size of their context, `!` takes a
 vector, and an assignment before a `casez` is its default"""
-FILES = ["config.json", "lpu.v", "lpu_engine.v", "manifest.json", "registers.h", "registers.json"]
+VERILOG = ["lpu.v", "lpu_engine.v", "lpu_hub.v"]
+FILES = ["config.json", *VERILOG, "manifest.json", "registers.h", "registers.json"]
 
 
 @pytest.fixture
 def standin(monkeypatch: pytest.MonkeyPatch) -> None:
     """no need to emit the real machine to see what the folder is like"""
-    engine = {"lpu_engine.v": "module lpu_engine;\nendmodule\n"}
-    monkeypatch.setattr(generate, "emit", lambda config: verilog(config) | engine)
+    monkeypatch.setattr(generate, "emit", lambda config: verilog(config) | {"lpu.v": top(config)})
 
 
 def contents(path: Path) -> dict[str, bytes]:
@@ -84,6 +88,34 @@ def test_register_files(tmp_path: Path) -> None:
     assert [int(word, 16) for word in answer] == [0x14, 0x18C, TINY.fingerprint, 4]
 
 
+def test_top_joins_hub_and_engines() -> None:
+    """each port of each engine meets the hub's port of that name, or the memory port; nothing else meets it"""
+    text = top(TINY.replace(engines=11))
+    instances = {name: dict(re.findall(r"\.\\(\w+) \((\w+)\)", body)) | {"module": module}
+                 for module, name, body in re.findall(r"^(lpu_\w+) (\w+)\((.*)\);$", text, re.M)}
+    hub = instances.pop("hub")
+    assert list(instances) == [f"engine{e:02d}" for e in range(11)]
+    uses = Counter(net for instance in (hub, *instances.values()) for net in instance.values())
+    joined = {"module", "clk", "rst", "engine_reset"} | {name for name in hub if name.startswith("s_axil_")}
+    for e, engine in enumerate(instances.values()):
+        assert (engine.pop("module"), engine.pop("clk"), engine.pop("rst")) == ("lpu_engine", "clk", "engine_reset")
+        for name, net in engine.items():
+            if name.startswith("axi__"):
+                assert (net, uses[net]) == (f"m_axi{e:02d}_{name[5:]}", 1)
+                continue
+            other = f"broadcast__{name}" if f"broadcast__{name}" in hub else f"engines__{e}__{name}"
+            assert hub[other] == net
+            assert uses[net] == (12 if other.startswith("broadcast") else 2)
+            joined.add(other)
+    assert joined == set(hub)
+    assert hub["engine_reset"] == "engine_reset"
+
+
+@pytest.mark.exhaustive
+def test_engine_does_not_know_how_many_there_are() -> None:
+    assert len({emission.convert(Engine(TINY.replace(engines=n)), emission.ENGINE) for n in (1, 3)}) == 1
+
+
 @pytest.mark.slow
 def test_real_verilog_is_clean_and_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Engine and top pass Verilator's lint; the text has no trace of where it was made, and is emitted only once."""
@@ -92,12 +124,12 @@ def test_real_verilog_is_clean_and_cached(tmp_path: Path, monkeypatch: pytest.Mo
     generate.generate(TINY, tmp_path / "out")
     root = verilator_root()
     command = [str(root / "bin" / "verilator"), "--lint-only", *(f"-Wno-{rule}" for rule in SIZE_RULES),
-               "--top-module", "lpu", "lpu.v", "lpu_engine.v"]
+               "--top-module", "lpu", *VERILOG]
     done = subprocess.run(command, cwd=tmp_path / "out", env=os.environ | {"VERILATOR_ROOT": str(root)},
                           capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     texts = contents(tmp_path / "out")
-    for name in ("lpu.v", "lpu_engine.v"):
+    for name in VERILOG:
         text = texts[name].decode()
         assert str(Path(emission.__file__).parents[1]) not in text
         assert "(* src" not in text

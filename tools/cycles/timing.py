@@ -63,9 +63,11 @@ class Timing:
 @cache
 def timing(config: Config) -> Timing:
     """the delays of `config`"""
+    from ...hdl.common.buffer import Buffer
     from ...hdl.common.credit_fifo import CreditFifo  # what imports Amaranth is imported when it is needed
-    from ...hdl.common.tree import depth
+    from ...hdl.control.exchange import Exchange
     from ...hdl.control.list_merge import ListMerge
+    from ...hdl.engine.boundary import Boundary
     from ...hdl.engine.engine import JOB_QUEUE, OP_QUEUE
     from ...hdl.engine.head import SETTLE
     from ...hdl.engine.magnitude import Magnitude
@@ -86,11 +88,11 @@ def timing(config: Config) -> Timing:
     requantise = Requantiser(config, requantiser_tag()).latency
     element = requantise + Sfu.latency + Router.latency
     return Timing(
-        read=Reader.latency(config) + Reader.return_latency,
-        refill=3 + Reader.return_latency,
+        read=Reader.latency(config) + Boundary.latency + Reader.return_latency,
+        refill=3 + Boundary.latency + Reader.return_latency,
         landed=Reader.return_latency,
-        write=Writer.latency(config) + 4,
-        start=20,
+        write=Writer.latency(config) + 2 * Boundary.latency + 4,
+        start=20 + 2 * Boundary.latency,
         program_fifo=PROGRAM_FIFO,
         program_burst=PROGRAM_BURST,
         op_queue=OP_QUEUE,
@@ -102,13 +104,14 @@ def timing(config: Config) -> Timing:
         row=operands + pods.row_latency,
         requantise=requantise,
         element=element,
-        slack=requantise + Sfu.latency + 2 * (CreditFifo.round_trip - CreditFifo.latency) + Router.latency,
-        exchange=depth(config.engines) + 1,
+        slack=requantise + Sfu.latency + 2 * (CreditFifo.round_trip - CreditFifo.latency) + Router.latency
+        + 2 * Buffer.places,
+        exchange=Exchange(config).latency + 2 * Boundary.latency,
         scores=operands + pods.row_latency + requantise + Osu.SCORE_LATENCY + 1,
         reciprocal=Osu(config).reciprocal_latency,
         merge=_Merge.STAGES + CreditFifo.latency,
         cache_tile=2,
-        lists=ListMerge(config).latency + 2,
+        lists=ListMerge(config).latency + 2 * Boundary.latency + 2,
         sorter=requantise + 1,
         scale=Magnitude.latency(0) + 2,
         settle=SETTLE,

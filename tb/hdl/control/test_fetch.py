@@ -35,6 +35,7 @@ class Fixture:
         self.beats = StreamDriver(self.bench, dut, "i_beat", self.c.beat_bits)
         self.o = StreamMonitor(self.bench, dut, "o", fetched_op(), pause=pause)
         dut.start.value = 0
+        dut.fingerprint.value = self.c.fingerprint
 
     async def reset(self) -> None:
         await self.bench.reset()

@@ -1,0 +1,52 @@
+"""The ports of hub and engine, read from their Verilog, as macros for the harness."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from ...hdl.emit import ENGINE, HUB
+
+_DECLARATION = re.compile(r"^\s*(input|output)\s+(?:wire\s+)?(?:\[(\d+):0\]\s+)?\\?(\w+)\s*[;,]?\s*$", re.M)
+
+
+def header(hub: str, engine: str) -> str:
+    """C++ header that joins every port of module `lpu_engine` to that of `lpu_hub` which has its name behind
+    `broadcast__` or, for engine e, behind `engines__e__`.
+
+    ENGINES; EXCHANGE_BYTES, 0 without debug ports; ACTIVITY, 1 if engines say what they do. Lists of engine ports, for
+    macros of one or two arguments: BROADCAST(X) from the hub to all; TO_ENGINE(X, e) and FROM_ENGINE(X, e) between the
+    hub and one. FOR_EACH_ENGINE(X) goes over the engines.
+    """
+    ours, theirs = ports(engine, ENGINE), ports(hub, HUB)
+    engines = len({m[1] for m in (re.match(r"engines__(\d+)__", name) for name in theirs) if m})
+    lists = {
+        "BROADCAST(X)": [f"X({_cpp(n)})" for n in ours if f"broadcast__{n}" in theirs],
+        "TO_ENGINE(X, e)": [f"X(e, {_cpp(n)})" for n, (way, _) in ours.items()
+                            if way == "input" and f"engines__0__{n}" in theirs],
+        "FROM_ENGINE(X, e)": [f"X(e, {_cpp(n)})" for n, (way, _) in ours.items()
+                              if way == "output" and f"engines__0__{n}" in theirs],
+        "FOR_EACH_ENGINE(X)": [f"X({e})" for e in range(engines)],
+    }
+    word = theirs.get("debug_exchange_word", ("output", 0))
+    return "\n".join(["#pragma once", f"#define ENGINES {engines}", f"#define EXCHANGE_BYTES {(word[1] + 7) // 8}",
+                      f"#define ACTIVITY {int('activity' in ours)}",
+                      *(f"#define {name} {' '.join(entries)}" for name, entries in lists.items()), ""])
+
+
+def ports(text: str, module: str) -> dict[str, tuple[str, int]]:
+    """name → ("input" or "output", bits) of the ports of a module"""
+    start = re.search(rf"^module {module}\b", text, re.M)
+    if start is None:
+        return {}
+    body = text[start.end():text.index("endmodule", start.end())]
+    return {name: (way, int(top or 0) + 1) for way, top, name in _declarations(body)}
+
+
+def _declarations(body: str) -> Iterable[tuple[str, str, str]]:
+    return _DECLARATION.findall(body)
+
+
+def _cpp(name: str) -> str:
+    """Verilator's name of a port"""
+    return name.replace("__", "___05F")
