@@ -233,6 +233,16 @@ class NativeSimulation:
         columns["data"] -= (columns["data"] >> (width - 1)) << width
         return {name: column if name == "data" else column[:, 0] for name, column in columns.items()}
 
+    def trace_activity(self) -> None:
+        """start an empty record of what every engine does; needs `debug`"""
+        if not self._debug:
+            raise DeviceError("engines only tell what they do in a simulation with debug=True")
+        self.simulation.record(True)
+
+    def activity(self) -> list[NDArray[np.void]]:
+        """what each engine has done since `trace_activity`, in order: arrays of `sim.verilator.simulation.SPAN`"""
+        return [self.simulation.timeline(engine) for engine in range(self.config.engines)]
+
     def close(self) -> None:
         """end the simulation and free its memory"""
         self.simulation.close()

@@ -12,7 +12,19 @@ import typer
 from ..hdl.config import ConfigError
 from . import report
 from .backend import DeviceError
-from .commands import bench, compiling, doctor, drawing, evaluating, generate, importing, lmhead, presets, run
+from .commands import (
+    bench,
+    compiling,
+    doctor,
+    drawing,
+    evaluating,
+    generate,
+    importing,
+    lmhead,
+    presets,
+    profiling,
+    run,
+)
 from .commands.options import grouped
 from .errors import ToolError, UserError
 
@@ -33,6 +45,7 @@ COMMANDS = {
     "lmhead": lmhead,
     "compile": compiling,
     "draw": drawing,
+    "profile": profiling,
     "bench": bench,
     "presets": presets,
     "doctor": doctor,

@@ -7,14 +7,21 @@ any position without the passes before it.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ...hdl.isa import Opcode
+from ...hdl.registers import Activity
 from ...sim.verilator.memory import MemoryModel, MemoryStatistics
 from ..backend import Device, NativeSimulation
 from ..image import Image
 from ..library import Progress
 from ..runtime import Usage
+from .profile import CAUSES, Profile, Span, shares
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +37,8 @@ class Pass:
     memory: MemoryStatistics
     seconds: float
     """of the simulation"""
+    spans: list[Span]
+    """of every op on every engine, if the machine was built to tell"""
 
     @property
     def usage(self) -> Usage:
@@ -38,18 +47,26 @@ class Pass:
         usage.add(self.counters)
         return usage
 
+    def profile(self, what: str, clock_mhz: float) -> Profile:
+        """of a machine that tells; `what` in words"""
+        return Profile(what=what, source="RTL in simulation", cycles=self.cycles, clock_mhz=clock_mhz,
+                       parts=shares(self.spans, len(self.counters)))
+
 
 class Machine:
     """The RTL of an image's configuration in simulation, with the image loaded; `memory` is behind its ports.
 
-    `progress` hears how far a pass is, as `what`. Raises what `NativeSimulation` and `Device` raise.
+    With `activity` the engines tell what they do, which makes the simulation slower. `progress` hears how far a pass
+    is, as `what`. Raises what `NativeSimulation` and `Device` raise.
     """
 
-    def __init__(self, image: Image, memory: MemoryModel, *, stall: float = 0.0, what: str, progress: Progress) -> None:
-        self.image, self.memory = image, memory
+    def __init__(self, image: Image, memory: MemoryModel, *, stall: float = 0.0, activity: bool = False, what: str,
+                 progress: Progress) -> None:
+        self.image, self.memory, self._activity = image, memory, activity
         self._what, self._progress = what, progress
         sizes = [len(c) for c in image.channels]
-        self._backend = NativeSimulation(image.config, sizes, memory=memory, stall=stall, seed=0)
+        self._backend = NativeSimulation(image.config, sizes, memory=memory, stall=stall, seed=0,
+                                         debug=activity)
         self._device = Device(self._backend, image.config)
         self._device.load_image(image.channels, program=image.program)
 
@@ -59,6 +76,8 @@ class Machine:
         self._backend.on_cycles = lambda cycles: self._progress(self._what, min(0.99, cycles / expected))
         before, begun = self._backend.memory_statistics, time.perf_counter()
         positions = range(base, base + tokens)
+        if self._activity:
+            self._backend.trace_activity()
         self._device.run_pass([t % self.image.model.vocab for t in range(tokens)], positions, base, head=head)
         seconds = time.perf_counter() - begun
         counters = self._device.read_counters()
@@ -70,8 +89,38 @@ class Machine:
             counters=counters,
             memory=self._backend.memory_statistics.since(before),
             seconds=seconds,
+            spans=spans_of(self._backend.activity()) if self._activity else [],
         )
 
     def close(self) -> None:
         """end the simulation and free its memory"""
         self._backend.close()
+
+
+def spans_of(activity: Sequence[NDArray[np.void]]) -> list[Span]:
+    """The records of every engine (`sim.verilator.simulation.SPAN`) since before a pass, from its first cycle on.
+
+    Until its first op arrives an engine is in "start", op −1.
+    """
+    found = []
+    for engine, records in enumerate(activity):
+        for i, record in enumerate(records):
+            spent = {a: int(record["cycles"][a]) for a in Activity}
+            del spent[Activity.IDLE]  # before the pass and after it
+            working = sum(spent.values())
+            if not working:
+                continue
+            begin = int(record["start"]) if i else int(record["end"]) - working
+            found.append(
+                Span(
+                    engine=engine,
+                    op=int(record["index"]) if i else -1,
+                    kind=Opcode(int(record["opcode"])).name.lower() if i else "start",
+                    start=begin,
+                    end=begin + working,
+                    useful=spent[Activity.BEAT],
+                    stalls={cause: spent[Activity[cause.upper()]] for cause in CAUSES},
+                )
+            )
+    first = min((s.start for s in found), default=0)
+    return [replace(s, start=s.start - first, end=s.end - first) for s in found]
