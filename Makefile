@@ -10,8 +10,8 @@ JOBS ?= 2
 # of all benches; `make test LPU_SEED=` draws and prints a fresh one for each
 export LPU_SEED ?= 1
 BIN := .venv/bin
-# one thread for each worker: those of BLAS would wait for each other, at the cost of more than the tests themselves
-PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup \
+# one thread for each worker: several would wait for each other, at the cost of more than the tests themselves
+PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 LPU_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup \
 	--durations 25 --durations-min 5
 TYPED := hdl sim tools
 

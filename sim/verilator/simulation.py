@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ...tools.errors import UserError
 from .memory import MemoryModel, MemoryStatistics
 
 CHANNELS = ("AR", "R", "AW", "W", "B")
@@ -59,6 +60,15 @@ SPAN = np.dtype([("start", np.uint64), ("end", np.uint64), ("index", np.uint32),
 `Activity`."""
 
 
+def _threads() -> int:
+    asked = os.environ.get("LPU_THREADS", "")
+    if not asked:
+        return len(os.sched_getaffinity(0))
+    if not asked.isdecimal() or int(asked) == 0:
+        raise UserError(f"LPU_THREADS = {asked} is not a number of threads: give a whole number from 1 up")
+    return int(asked)
+
+
 class SimulationError(RuntimeError):
     """The design broke a rule of its ports, or an assertion of its own; the simulation cannot go on."""
 
@@ -78,8 +88,8 @@ class Simulation:
     """A library of `build`, just after reset. Every memory answers one cycle after a request until told otherwise.
 
     `channels`: memories, which the ports share evenly and in order; one for each port if None. `threads` share the
-    work, at most one an engine; if None, as many as the processors that this process may use. No answer depends on
-    them.
+    work, at most one an engine; if None, as many as the environment's `LPU_THREADS` says, else as the processors that
+    this process may use. No answer depends on them.
     """
 
     def __init__(self, library: Path, *, seed: int = 0, channels: int | None = None,
@@ -96,7 +106,7 @@ class Simulation:
         """bytes of a beat"""
         self.channels = channels or self.engines
         """memories"""
-        self._handle: int | None = self._call["new"](seed, threads or len(os.sched_getaffinity(0)))
+        self._handle: int | None = self._call["new"](seed, threads or _threads())
         self._do("split", self.channels)
         self._memories: dict[int, NDArray[np.uint8]] = {}
         self._model = MemoryModel(read_latency=1, write_latency=1)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from lpu.sim.verilator import build as builder
+from lpu.sim.verilator import simulation
+from lpu.tools.errors import UserError
 
 HERE = Path(__file__).resolve().parent
 
@@ -26,3 +28,12 @@ def test_every_task_once_a_round(driver: Path, threads: int, tasks: int, rounds:
     done = subprocess.run([driver, str(threads), str(tasks), str(rounds)], capture_output=True, text=True, timeout=60,
                           check=False)
     assert (done.returncode, done.stdout) == (0, "ok\n")
+
+
+@pytest.mark.parametrize("asked", ["0", "-1", "two"])
+def test_number_of_threads(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LPU_THREADS", "3")
+    assert simulation._threads() == 3
+    monkeypatch.setenv("LPU_THREADS", asked)
+    with pytest.raises(UserError, match=f"LPU_THREADS = {asked} is not a number"):
+        simulation._threads()

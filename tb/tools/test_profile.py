@@ -119,7 +119,7 @@ def test_page(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no browser is installed")
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_page_in_a_browser(tmp_path: Path) -> None:
     """it draws, zooms and tells without an error"""
     assert BROWSER is not None

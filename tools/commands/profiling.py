@@ -74,10 +74,10 @@ def command(
         timeline.check_file(html)
     target = named(subject)
     image = None if isinstance(target, Decoder) else target.image
-    config = machine.choose(image and image.config)
+    config = machine.choose(None if image is None else image.config)
     if image is not None:
         image.require(config)
-    mode = head.choose(config.limits, image and image.head)
+    mode = head.choose(config.limits, None if image is None else image.head)
     positions = positions_of(target, config, context)
     if not 1 <= tokens <= min(config.pods, positions):
         raise UserError(f"a pass of {tokens} tokens is outside 1 to {min(config.pods, positions)}: raise --pods")
