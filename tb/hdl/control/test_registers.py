@@ -435,6 +435,7 @@ async def a_loop(dut: Any) -> None:
     for name, bad in (("LOOP_COUNT", 0), ("LOOP_COUNT", depth + 1), ("LOOP_EOS_COUNT", 5), ("LOOP_SLOT", depth),
                       ("LOOP_EOS", 1 << INDEX_BITS), ("LOOP_CONTEXT", 1 << 17), ("CONTROL", 4), ("CONTROL", 16)):
         rig.bench.check(await rig.write_named(name, bad), SLVERR, f"{name} = {bad}")
+    await rig.write(REGISTERS["LOOP_COUNT"].address, 0xFF, strobe=1)  # with the upper bytes of the depth too many
     rig.bench.check(await rig.write_named("CONTROL", 5), OKAY, "start of a loop")
     for name in ("LOOP_COUNT", "LOOP_CONTEXT", "LOOP_EOS_COUNT", "LOOP_EOS", "TOKENS", "CONTROL"):
         rig.bench.check(await rig.write_named(name, 1), SLVERR, f"{name} during a loop")
