@@ -180,7 +180,7 @@ async def clients_do_not_block_each_other(dut: Any) -> None:
         rig.outputs[blocked].pause, rig.outputs[free].pause = 1.0, 0.0
         rig.expect(blocked, rig.random_requests(30, 90))
         await rig.bench.cycle(150)
-        await rig.quiet()
+        await rig.quiet(within=2 * max(rig.config.memory.fifo_beats, PROGRAM_FIFO) + 100)
         rig.expect(free, rig.random_requests(10, 90))
         await rig.outputs[free].drained(within=3000)
         rig.outputs[blocked].pause = 0.0
