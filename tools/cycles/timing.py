@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from dataclasses import dataclass
 from functools import cache
@@ -68,7 +69,9 @@ def timing(config: Config) -> Timing:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnusedElaboratable)  # the units are asked, not built
-        return _stated(config)
+        stated = _stated(config)
+        gc.collect()  # some refer to themselves, and complain when they go
+    return stated
 
 
 def _stated(config: Config) -> Timing:
