@@ -23,11 +23,14 @@ from lpu.sim.verilator.simulation import SPAN
 from lpu.tb.program_backend import ProgramBackend
 from lpu.tb.quick_commands import Lpu, refused, runner
 from lpu.tools.cycles import Port
+from lpu.tools.geometry import DECODERS
+from lpu.tools.head_mode import HeadMode
+from lpu.tools.library import Recipe
 from lpu.tools.profiling import passes, timeline
 from lpu.tools.profiling.passes import spans_of
 from lpu.tools.profiling.prediction import port_of
 from lpu.tools.profiling.profile import CAUSES, Profile, shares
-from lpu.tools.profiling.subject import named
+from lpu.tools.profiling.subject import named, quantised
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 GEMV, WAIT, HALT = int(Opcode.GEMV), int(Opcode.WAIT), int(Opcode.HALT)
@@ -223,6 +226,14 @@ def test_geometry(lpu: Lpu) -> None:
         assert json.loads(out)["what"].startswith("stories260k on tiny (2 × 8 × 1): a token at context 8")
 
 
+def test_fine_rows_leave_the_tables_as_they_are() -> None:
+    mode = HeadMode("certified")
+    model = quantised(DECODERS["distilgpt2"], PRESETS["kv260"], mode, Recipe(), context=8, tiles=None, fine_rows=60,
+                      progress=lambda *_: None)
+    assert model.coarse is not None
+    assert model.coarse.indices.shape[1] == 768 // 8
+
+
 def test_prediction(lpu: Lpu) -> None:
     """beside the RTL, or alone on machines that nobody would simulate"""
     small = ("stories260k", "--context", 40, "--latency", 20, "--json")
@@ -283,6 +294,11 @@ def test_ports_of_the_model() -> None:
         (["--latency", 0], ["latency 0"]),
         (["gpt2", "--preset", "tiny"], ["hidden size is 768"]),
         (["gpt2", "--preset", "kv260", "--lm-head", "coarse", "--k", 99], ["limits.max_candidates"]),
+        (["gpt2", "--preset", "kv260", "--lm-head", "coarse", "--tiles", 0], ["0 tables", "1 to 768"]),
+        (["gpt2", "--preset", "kv260", "--tiles", 96], ["--lm-head coarse or certified"]),
+        (["--lm-head", "coarse", "--tiles", 8], ["--tiles", "name a geometry"]),
+        (["gpt2", "--preset", "kv260", "--lm-head", "coarse", "--fine-rows", 5], ["add --lm-head certified"]),
+        (["gpt2", "--preset", "kv260", "--lm-head", "certified", "--fine-rows", -3], ["-3 rows", "50257"]),
     ],
 )
 def test_bad_input(lpu: Lpu, options: list[Any], words: list[str]) -> None:

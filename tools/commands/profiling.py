@@ -12,13 +12,13 @@ from .. import report
 from ..compiler import compile_model
 from ..cycles import Pass
 from ..errors import UserError
-from ..geometry import DECODERS, Coarse, Decoder
+from ..geometry import DECODERS, Decoder
 from ..head_mode import HeadMode
 from ..profiling import timeline
 from ..profiling.passes import Machine as Simulated
 from ..profiling.prediction import predicted
 from ..profiling.profile import CAUSES, Profile, Share
-from ..profiling.subject import named, positions_of, quantised
+from ..profiling.subject import check_sizes, named, positions_of, quantised
 from .options import Calibration, Context, Head, Json, Machine, SimulatedMemory
 
 
@@ -79,15 +79,18 @@ def command(
         image.require(config)
     mode = head.choose(config.limits, None if image is None else image.head)
     positions = positions_of(target, config, context)
-    if not 1 <= tokens <= min(config.pods, positions):
-        raise UserError(f"a pass of {tokens} tokens is outside 1 to {min(config.pods, positions)}: raise --pods")
-    coarse = None if tiles is None and not fine_rows else Coarse(tiles=tiles or 1, rows=fine_rows)
+    most = min(config.pods, positions)
+    if not 1 <= tokens <= most:
+        raise UserError(f"a pass of {tokens} tokens is outside 1 to {most}: it has at most one for each pod (--pods) "
+                        "and position (--context)")
+    check_sizes(target, mode, tiles, fine_rows)
     what = describe(target.name, config, mode, tokens, positions, prefill) + f", {behind.kind} memory"
     profiles: list[Profile] = []
     moved: dict[str, Any] | None = None
     with report.progress() as progress:
         recipe = calibration.recipe(head.miss_rate)
-        model = quantised(target, config, mode, recipe, context=positions, coarse=coarse, progress=progress)
+        model = quantised(target, config, mode, recipe, context=positions, tiles=tiles,
+                          fine_rows=fine_rows, progress=progress)
         if not no_rtl:
             progress("compiling", 0.0)
             image = image or compile_model(model, config, context=positions, head=mode)

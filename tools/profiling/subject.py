@@ -44,11 +44,27 @@ def positions_of(subject: Opened | Decoder, config: Config, asked: int | None) -
     return asked
 
 
+def check_sizes(subject: Opened | Decoder, mode: HeadMode, tiles: int | None, fine_rows: int) -> None:
+    """Raises `UserError` for sizes of a coarse head that cannot be, or that nothing would use."""
+    if tiles is not None and not (isinstance(subject, Decoder) and mode.coarse):
+        raise UserError("--tiles is a size of a geometry's coarse head: name a geometry, and --lm-head coarse or "
+                        "certified")
+    if fine_rows and not mode.certified:
+        raise UserError("--fine-rows are read by the certified head alone: add --lm-head certified")
+    if tiles is not None and isinstance(subject, Decoder) and not 1 <= tiles <= subject.hidden:
+        raise UserError(f"{tiles} tables are outside 1 to {subject.hidden}, the elements of {subject.name}")
+    vocabulary = subject.vocab if isinstance(subject, Decoder) else subject.shape.vocab
+    if not 0 <= fine_rows <= vocabulary:
+        raise UserError(f"{fine_rows} rows cannot be read: the vocabulary has {vocabulary}")
+
+
 def quantised(subject: Opened | Decoder, config: Config, mode: HeadMode, recipe: Recipe, *, context: int,
-              coarse: Coarse | None, progress: Progress) -> QuantisedModel:
-    """The model in fixed point; `coarse` are the sizes of a geometry's coarse head. Raises what preparing raises."""
+              tiles: int | None, fine_rows: int, progress: Progress) -> QuantisedModel:
+    """The model in fixed point; `tiles` (None: one for 8 elements) and `fine_rows` are the sizes of a geometry's coarse
+    head, as `check_sizes` lets them through. Raises what preparing raises.
+    """
     if isinstance(subject, Decoder):
-        wanted = (coarse or Coarse(tiles=subject.hidden // 8)) if mode.coarse else None
+        wanted = Coarse(tiles=tiles or max(1, subject.hidden // 8), rows=fine_rows) if mode.coarse else None
         kv, weights = (8 if width == "auto" else width for width in (recipe.kv, recipe.weights))
         return blank_model(subject, config.numerics, kv=kv, weights=weights, coarse=wanted, k=mode.k)
     return prepare(subject, config, recipe, mode, context=context, progress=progress).model
