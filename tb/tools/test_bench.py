@@ -160,6 +160,12 @@ def test_resumes_after_an_interrupt(lpu: Lpu, tmp_path: Path) -> None:
         rows = json.loads(lpu(*command, *change)[1])["rows"]
         assert Counted.passes_run > before, change
         assert len(rows) == 3 == len(json.loads((out / "kpi.json").read_text())), "rows of other settings are gone"
+    quality = tmp_path / "quality.txt"
+    for words in ("Once upon a time there was a dog.", "Another story, in a file of the same name."):
+        quality.write_text(words)
+        before = Counted.passes_run
+        assert lpu(*command, "--text", quality)[0] == 0
+        assert Counted.passes_run > before, "rows are of the text, not of its name"
 
 
 def test_damaged_rows_are_measured_again(lpu: Lpu, tmp_path: Path) -> None:

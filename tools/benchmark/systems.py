@@ -102,10 +102,11 @@ class Lpu:
         digest = hashlib.sha256()
         for content in image.loaded:
             digest.update(content)
-        for text in emit(image.config).values():
-            digest.update(text.encode())
+        for verilog in emit(image.config).values():
+            digest.update(verilog.encode())
         about = [self._system, self._behind, image.config.clock_mhz, image.head.to_dict(), quality.tokens]
-        digest.update(json.dumps([*about, str(quality.text), quality.opened.source is None]).encode())
+        text = None if quality.text is None else (quality.text.name, read_documents(quality.text))
+        digest.update(json.dumps([*about, text, quality.opened.source is None]).encode())
         return digest.hexdigest()
 
     def key(self, prompt: Sequence[int], tokens: int) -> str:
