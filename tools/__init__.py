@@ -13,6 +13,7 @@
 | `backend`                                    | driver of a machine, simulated or real                        |
 | `runtime`, `sampling`                        | text from a decoder                                           |
 | `library`, `digest`                          | what a user names as MODEL; results that are remembered       |
+| `board`                                      | boards, their parts and memories                              |
 | `commands/`, `report`, `cli`, `errors`       | the `lpu` command                                             |
 | `generate`, `doctor`, `documentation`        | Verilog folders; what is missing; generated pages             |
 | `draw`, `geometry`                           | models of known sizes: random weights, or zeros to time       |

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from ..hdl.config import Config
 from ..sim.verilator.memory import MemoryModel, MemoryStatistics
+from .board import Board
 from .head_mode import HeadMode
 from .library import Progress as Callback
 from .lmhead.traffic import Traffic
@@ -93,21 +94,24 @@ def text(cell: object) -> str:
     return f"{cell:,.4g}" if isinstance(cell, float) else str(cell)
 
 
-def presets(configs: Mapping[str, Config]) -> Table:
-    """the presets with what they cost"""
-    names = ("preset", "part", "N × L × P", "multipliers", "memory bits", "bytes/cycle")
-    rows = [
-        (
+def presets(configs: Mapping[str, Config], boards: Mapping[str, Board]) -> Table:
+    """the presets with what they cost, and the memories of their boards"""
+    names = ("preset", "part", "N × L × P", "multipliers", "on-chip bits", "bytes/cycle", "MHz", "GB/s", "memory there")
+    rows = []
+    for c in configs.values():
+        board = boards.get(c.board)
+        rows.append((
             c.name,
-            c.part.split("-")[0] or "simulation",
+            board.part if board else "simulation",
             f"{c.engines} × {c.lanes} × {c.pods}",
             c.multipliers,
             sum(c.memory_bits().values()),
             c.bytes_per_cycle,
-        )
-        for c in configs.values()
-    ]
-    return table(names, rows, "N engines × L lanes × P pods, on-chip memory, peak memory bytes per cycle")
+            round(c.clock_mhz),
+            round(c.bytes_per_cycle * c.clock_mhz / 1000, 1),
+            board.memory.summary if board else "any",
+        ))
+    return table(names, rows, "N engines × L lanes × P pods, on-chip memory, what engines ask for and the board has")
 
 
 def memory(model: MemoryModel, statistics: MemoryStatistics) -> dict[str, Any]:

@@ -482,6 +482,9 @@ def test_presets(lpu: Lpu) -> None:
     data = json.loads(lpu("presets", "--json")[1])
     assert data["kv260"]["multipliers"] == 256
     assert data["kv260"]["bytes_per_cycle"] == 64
+    assert data["kv260"]["board_details"]["memory"]["peak_gb_s"] == 19.2
+    assert "ddr4, 4 GiB, 1 × 19.2 GB/s" in out
+    assert data["tiny"]["board_details"] is None
 
 
 def test_doctor(lpu: Lpu) -> None:

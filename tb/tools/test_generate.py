@@ -137,4 +137,4 @@ def test_real_verilog_is_clean_and_cached(tmp_path: Path, monkeypatch: pytest.Mo
         assert "$write" not in text
     assert texts["lpu.v"].count(b"lpu_engine ") == TINY.engines
     monkeypatch.setattr(emission, "convert", lambda *args, **kwargs: pytest.fail("emitted again"))
-    assert emission.emit(TINY.replace(name="x", part="y", clock_mhz=1.0))["lpu.v"].encode() == texts["lpu.v"]
+    assert emission.emit(TINY.replace(name="x", board="y", clock_mhz=1.0))["lpu.v"].encode() == texts["lpu.v"]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from ...hdl.config import PRESETS
-from .. import report
+from .. import board, report
 from .options import Json
 
 
 def command(as_json: Json = False) -> int:
-    """The machines that have a name: multipliers, on-chip memory, peak bytes per cycle, largest model."""
+    """The machines that have a name: multipliers, on-chip memory, peak bytes per cycle, the board and its memory."""
+    boards = {name: board.load(name) for name in board.names()}
     if as_json:
         report.emit(
             {
                 name: {
                     **c.to_dict(),
+                    "board_details": dataclasses.asdict(boards[c.board]) if c.board else None,
                     "multipliers": c.multipliers,
                     "bytes_per_cycle": c.bytes_per_cycle,
                     "memory_bits": sum(c.memory_bits().values()),
@@ -24,5 +28,5 @@ def command(as_json: Json = False) -> int:
             }
         )
     else:
-        report.say(report.presets(PRESETS))
+        report.say(report.presets(PRESETS, boards))
     return 0

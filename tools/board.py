@@ -1,0 +1,106 @@
+"""Boards: what a machine finds on one. Each is a data-only file in `boards/` (`docs/boards.md`)."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..hdl.config import ConfigError, build, nearest, read_table
+
+FOLDER = Path(__file__).resolve().parent.parent / "boards"
+FAMILIES = ("xcup", "xcv80", "ecp5")
+"""UltraScale+, Versal and ECP5: what synthesis has to map for"""
+MEMORIES = ("ddr4", "hbm2", "hbm2e", "on-chip")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """what there is of each kind on the part; 0: the part has none"""
+
+    lut: int
+    """look-up tables, of 6 inputs (UltraScale+, Versal) or 4 (ECP5)"""
+    ff: int
+    """flip-flops of the logic"""
+    dsp: int
+    """DSP48E2, DSP58 or, on ECP5, 18 × 18 multipliers (MULT18X18D)"""
+    bram36: int = 0
+    """block RAM of 36 kbit"""
+    uram: int = 0
+    """UltraRAM of 288 kbit"""
+    ebr: int = 0
+    """embedded block RAM of 18 kbit (ECP5)"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardMemory:
+    """the memory that holds the models"""
+
+    kind: str
+    """one of `MEMORIES`"""
+    channels: int
+    """DRAM channels or pseudo-channels, each with its own commands"""
+    ports: int
+    """AXI ports that lead to it"""
+    port_bits: int
+    """data width of such a port at its widest"""
+    bytes: int
+    """size of all of it"""
+    peak_gb_s: float
+    """10⁹ bytes per second over all channels, on the data bus of the DRAM"""
+
+    @property
+    def summary(self) -> str:
+        """for people: kind, size, channels and peak"""
+        size = f"{self.bytes >> 30} GiB" if self.bytes >> 30 else f"{self.bytes >> 10} KiB"
+        return f"{self.kind}, {size}, {self.channels} × {self.peak_gb_s / self.channels:g} GB/s"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """A board as its file describes it; a rule that a value breaks is a `ConfigError`."""
+
+    name: str
+    title: str
+    """as its maker calls it"""
+    part: str
+    """FPGA part, as the vendor's tools spell it"""
+    family: str
+    """one of `FAMILIES`"""
+    clock_mhz: float
+    """clock for which machines on it are meant"""
+    resources: Resources
+    memory: BoardMemory
+
+    def __post_init__(self) -> None:
+        where = f"board {self.name}: "
+        for what, value, known in (("family", self.family, FAMILIES), ("memory.kind", self.memory.kind, MEMORIES)):
+            if value not in known:
+                raise ConfigError(f"{where}unknown {what} {value!r}; {nearest(value, known)}")
+        numbers = {"clock_mhz": self.clock_mhz}
+        numbers |= {f"resources.{f}": getattr(self.resources, f) for f in ("lut", "ff")}
+        numbers |= {f"memory.{n}": v for n, v in dataclasses.asdict(self.memory).items() if n != "kind"}
+        for what, number in numbers.items():
+            if not number > 0:
+                raise ConfigError(f"{where}{what} = {number} must be above 0")
+        if self.memory.port_bits & (self.memory.port_bits - 1) or self.memory.port_bits < 8:
+            raise ConfigError(f"{where}memory.port_bits = {self.memory.port_bits} must be a power of two from 8 on: "
+                              "AXI data buses are")
+
+
+def names() -> list[str]:
+    """the boards that have a file in `boards/`"""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def load(name_or_path: str | Path) -> Board:
+    """The board of this name, or in this `.toml` file; raises `ConfigError`, on an unknown name with the nearest."""
+    text = str(name_or_path)
+    if text.endswith(".toml"):
+        path = Path(text)
+    elif text in names():
+        path = FOLDER / f"{text}.toml"
+    else:
+        raise ConfigError(f"unknown board {text!r}; {nearest(text, names())}; or the path of a .toml file")
+    made: Board = build(Board, read_table(path, "board"), "board")
+    return made
