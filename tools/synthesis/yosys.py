@@ -1,0 +1,149 @@
+"""Yosys: Verilog to a netlist of the part's cells."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gzip
+import hashlib
+import json
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...hdl.emit import cache_folder
+from .. import folder
+from ..errors import ToolError, UserError
+from .tools import YOSYS, run, version
+from .utilisation import FAMILIES, Utilisation
+
+KIND = "netlist"
+_COMMAND = {
+    "xcup": "synth_xilinx -family xcup -flatten -noiopad -noclkbuf -uram",
+    "ecp5": "synth_ecp5",
+}
+_NETLIST, _CELLS, _LEFT = "netlist.json.gz", "cells.json", "memories.json"
+
+
+@dataclass(frozen=True)
+class LeftMemory:
+    """a memory that became flip-flops and multiplexers"""
+
+    name: str
+    words: int
+    width: int
+
+    @property
+    def bits(self) -> int:
+        """in all"""
+        return self.words * self.width
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A netlist. `cells`: how many of each type; `left`: memories in flip-flops, the largest first."""
+
+    top: str
+    family: str
+    cells: dict[str, int]
+    left: tuple[LeftMemory, ...]
+    packed: bytes
+    """the netlist as JSON, through gzip"""
+
+    @property
+    def utilisation(self) -> Utilisation:
+        """in the part's resources"""
+        return Utilisation.of(self.family, self.cells)
+
+    @property
+    def json(self) -> bytes:
+        """the netlist as Yosys writes it"""
+        return gzip.decompress(self.packed)
+
+    @functools.cached_property
+    def module(self) -> dict[str, Any]:
+        """the top module of the netlist: `ports`, `cells`, `netnames`"""
+        found: dict[str, Any] = json.loads(self.json)["modules"][self.top]
+        return found
+
+
+def synthesise(sources: Mapping[str, str], top: str, family: str) -> Utilisation:
+    """What module `top` takes on a part of `family` (`xcup` or `ecp5`), flattened. `sources`: file name → Verilog.
+
+    From the cache if these sources were mapped before by the same version of Yosys. Raises `UserError` for another
+    family, `ToolError` if Yosys is missing, `SynthesisError` if it refuses the sources.
+    """
+    return map_to(sources, top, family).utilisation
+
+
+def map_to(sources: Mapping[str, str], top: str, family: str) -> Mapped:
+    """As `synthesise`, with the netlist. For UltraScale+, ports end in the fabric: there are no pads and no clock
+    buffer, and memories may be UltraRAM."""
+    if family not in FAMILIES:
+        raise UserError(f"unknown family {family!r}: known are {' and '.join(FAMILIES)}")
+    script = _script(sorted(sources), top, family)
+    about = json.dumps([version(YOSYS), script, sorted(sources.items())])
+    place = cache_folder("synthesis") / hashlib.sha256(about.encode()).hexdigest()[:32]
+    with contextlib.suppress(UserError):  # missing or damaged: made again
+        folder.read(place, KIND)
+        return _mapped({name: (place / name).read_bytes() for name in (_NETLIST, _CELLS, _LEFT)}, top, family)
+    with tempfile.TemporaryDirectory(prefix="lpu-synthesis-") as work:
+        for name, text in sources.items():
+            (Path(work) / name).write_text(text)
+        (Path(work) / "run.ys").write_text(script)
+        run(YOSYS, ["-q", "run.ys"], Path(work))
+        made = _results(Path(work), top)
+    with contextlib.suppress(ToolError):  # a cache that cannot be written only costs time
+        folder.write(place, KIND, {"top": top, "family": family}, lambda to: _save(made, to))
+    return _mapped(made, top, family)
+
+
+def _script(names: list[str], top: str, family: str) -> str:
+    """maps in two steps, to see which memories no RAM took before they become flip-flops"""
+    command = f"{_COMMAND[family]} -top {top}"
+    return "\n".join([
+        *(f"read_verilog {name}" for name in names),
+        f"{command} -run begin:map_ffram",
+        "tee -q -o left.il dump t:$mem_v2",
+        f"{command} -run map_ffram:",
+        "tee -q -o stat.json stat -json",
+        f"select -module {top}",
+        "write_json -selected netlist.json",
+    ]) + "\n"
+
+
+def _results(work: Path, top: str) -> dict[str, bytes]:
+    cells = json.loads((work / "stat.json").read_text())["modules"][f"\\{top}"]["num_cells_by_type"]
+    cells = {cell: n for cell, n in cells.items() if not cell.startswith("$")}
+    left = [{k: found[k] for k in ("name", "words", "width")} for found in _memories((work / "left.il").read_text())]
+    return {_NETLIST: gzip.compress((work / "netlist.json").read_bytes(), 6, mtime=0),
+            _CELLS: json.dumps(cells).encode(), _LEFT: json.dumps(left).encode()}
+
+
+def _memories(rtlil: str) -> list[dict[str, Any]]:
+    """memories that are written (a table of constants becomes logic, not flip-flops), the largest first"""
+    found = []
+    for cell in re.findall(r"^  cell \$mem_v2 .*?^  end$", rtlil, re.M | re.S):
+        values = dict(re.findall(r"^    parameter (?:signed )?\\(SIZE|WIDTH|WR_PORTS|MEMID) (.*)$", cell, re.M))
+        size, width, writes = (_number(values[k]) for k in ("SIZE", "WIDTH", "WR_PORTS"))
+        if writes:
+            found.append({"name": values["MEMID"].strip('"').replace("\\", ""), "words": size, "width": width})
+    return sorted(found, key=lambda m: -m["words"] * m["width"])
+
+
+def _number(text: str) -> int:
+    """of RTLIL: decimal, or bits behind their number"""
+    return int(text.partition("'")[2], 2) if "'" in text else int(text)
+
+
+def _save(made: dict[str, bytes], to: Path) -> None:
+    for name, content in made.items():
+        (to / name).write_bytes(content)
+
+
+def _mapped(made: Mapping[str, bytes], top: str, family: str) -> Mapped:
+    left = tuple(LeftMemory(**m) for m in json.loads(made[_LEFT]))
+    return Mapped(top, family, json.loads(made[_CELLS]), left, made[_NETLIST])
