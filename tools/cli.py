@@ -5,7 +5,6 @@ Errors that a user can cause are one line on stderr and exit code 2, found befor
 
 from __future__ import annotations
 
-import shlex
 import sys
 
 import typer
@@ -24,8 +23,8 @@ from .commands import (
     lmhead,
     presets,
     profiling,
-    reporting,
     run,
+    synth,
 )
 from .commands.options import grouped
 from .errors import ToolError, UserError
@@ -49,10 +48,10 @@ COMMANDS = {
     "draw": drawing,
     "profile": profiling,
     "bench": bench,
-    "report": reporting,
     "presets": presets,
     "doctor": doctor,
     "generate": generate,
+    "synth": synth,
 }
 for _name, _module in COMMANDS.items():
     app.command(_name)(grouped(_module.command))
@@ -60,7 +59,6 @@ for _name, _module in COMMANDS.items():
 
 def main(arguments: list[str] | None = None) -> int:
     """The entry point: the exit code (0 done, 1 a check failed, 2 bad input, 130 interrupted)."""
-    report.typed.set(shlex.join(["lpu", *(sys.argv[1:] if arguments is None else arguments)]))
     try:
         return int(app(args=arguments, prog_name="lpu", standalone_mode=False) or 0)
     except KeyboardInterrupt:

