@@ -5,6 +5,7 @@ Errors that a user can cause are one line on stderr and exit code 2, found befor
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 import typer
@@ -23,6 +24,7 @@ from .commands import (
     lmhead,
     presets,
     profiling,
+    reporting,
     run,
     synth,
 )
@@ -48,6 +50,7 @@ COMMANDS = {
     "draw": drawing,
     "profile": profiling,
     "bench": bench,
+    "report": reporting,
     "presets": presets,
     "doctor": doctor,
     "generate": generate,
@@ -59,6 +62,7 @@ for _name, _module in COMMANDS.items():
 
 def main(arguments: list[str] | None = None) -> int:
     """The entry point: the exit code (0 done, 1 a check failed, 2 bad input, 130 interrupted)."""
+    report.typed.set(shlex.join(["lpu", *(sys.argv[1:] if arguments is None else arguments)]))
     try:
         return int(app(args=arguments, prog_name="lpu", standalone_mode=False) or 0)
     except KeyboardInterrupt:

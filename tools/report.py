@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from .runtime import Generation, HeadPass, Usage
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 """progress and errors; never what a program reads"""
+typed: ContextVar[str] = ContextVar("typed", default="lpu")
+"""the command line as it was given: results say with it how to get them again"""
 
 
 @contextmanager
@@ -86,12 +89,14 @@ def nodes(rows: Any, title: str) -> list[Any]:
 
 
 def text(cell: object) -> str:
-    """a cell: thousands parted, four significant digits of fractions"""
+    """a cell: thousands parted, four significant digits of fractions, none behind the point of what is large"""
     if cell is None:
         return "–"
     if isinstance(cell, int) and not isinstance(cell, bool):
         return f"{cell:,}"
-    return f"{cell:,.4g}" if isinstance(cell, float) else str(cell)
+    if isinstance(cell, float):
+        return f"{cell:,.0f}" if 1e4 <= abs(cell) < 1e12 else f"{cell:,.4g}"
+    return str(cell)
 
 
 def presets(configs: Mapping[str, Config], boards: Mapping[str, Board]) -> Table:

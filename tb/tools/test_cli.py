@@ -7,6 +7,7 @@ paths are quick; the real ones have their own tests.
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -342,12 +343,16 @@ def test_lmhead(lpu: Lpu, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tinyt
     options = [tinytales, "--text", text, "--tiles", "8,12", "--index-bits", "4", "--k", "1,32"]
     code, said, err = lpu("lmhead", *options, "--json")
     assert code == 0, err
-    rows = json.loads(said)
+    explored = json.loads(said)
+    assert explored["model"] == {"name": "tinytales", "path": str(tinytales)}
+    assert explored["command"] == shlex.join(["lpu", "lmhead", *map(str, options), "--json"])
+    assert explored["modes"] == []
+    rows = explored["rows"]
     assert [(r["method"], r["tiles"]) for r in rows] == [
         ("full", 0), ("sign", 0), ("plain", 8), ("plain", 12), ("rotated", 8), ("rotated", 12)
     ]  # fmt: skip
     for row in rows:
-        assert list(row) == ["method", "tiles", "index_bits", "bytes_per_row", "recall"]
+        assert {"method", "tiles", "index_bits", "bytes_per_row", "positions", "recall"} <= set(row)
         assert list(row["recall"]) == ["1", "32"]
     assert rows[0]["recall"] == {"1": 1.0, "32": 1.0}
     assert not out.exists()

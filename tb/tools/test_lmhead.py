@@ -29,11 +29,10 @@ from lpu.sim.golden.model import GoldenSession
 from lpu.tb.random_model import random_model
 from lpu.tools.calibrate import calibrate
 from lpu.tools.compiler import compile_model
-from lpu.tools.errors import CalibrationError, ToolError
+from lpu.tools.errors import CalibrationError
 from lpu.tools.head_mode import HeadMode
 from lpu.tools.importers import load_model
 from lpu.tools.lmhead.explore import evaluate_modes, explore, full_logits, scores_of, stretched
-from lpu.tools.lmhead.figure import draw
 from lpu.tools.lmhead.fit import fit, positions_needed, real_rows
 from lpu.tools.lmhead.hidden import collect
 from lpu.tools.lmhead.traffic import coarse_traffic, full_bytes
@@ -285,7 +284,7 @@ def test_hidden_states_are_the_golden_ones_and_kept(
 # -- exploration ---------------------------------------------------------------------------------------------------
 
 
-def test_exploration(shipped: Fitted, tmp_path: Path) -> None:
+def test_exploration(shipped: Fitted) -> None:
     ks = (1, 8, 32, 64)
     rows = explore(shipped.model, np.concatenate([shipped.x] * 3), shipped.test, tiles=(4, 8), index_bits=(8, 4), ks=ks)
     assert [(r.method, r.tiles, r.index_bits) for r in rows] == [
@@ -306,13 +305,6 @@ def test_exploration(shipped: Fitted, tmp_path: Path) -> None:
     assert by["rotated", 8, 8].recall["8"] > by["rotated", 4, 8].recall["8"] > by["rotated", 4, 4].recall["8"]
     assert by["rotated", 8, 4].recall["8"] > by["plain", 8, 4].recall["8"]
     assert by["rotated", 8, 8].recall["8"] > by["sign", 0, 1].recall["8"]
-    pytest.importorskip("matplotlib")
-    for name, start in (("a.png", b"\x89PNG"), ("a.svg", b"<?xml")):
-        draw(rows, tmp_path / name)
-        assert (tmp_path / name).read_bytes().startswith(start)
-    for path, k, message in ((tmp_path / "a.none", 64, "cannot write"), (tmp_path / "a.png", 7, "no k = 7")):
-        with pytest.raises(ToolError, match=message):
-            draw(rows, path, k=k)
 
 
 def test_exploration_refuses(shipped: Fitted) -> None:

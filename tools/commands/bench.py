@@ -154,6 +154,7 @@ def _json(opened: Opened, config: Any, memory: str, table: kpi.Table, skipped: d
         "config": config.to_dict(),
         "memory": memory,
         "out": str(table.out),
+        "command": report.typed.get(),
         "rows": [
             {
                 "system": row.system,

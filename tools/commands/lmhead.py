@@ -127,12 +127,18 @@ def command(
     if table is not None:
         _save(rows, table)
     if figure is not None:
-        from ..lmhead.figure import draw
+        from ..reporting.inputs import Explored
+        from ..reporting.picture import draw
+        from ..reporting.recall import explored
 
-        draw(rows, figure, k=max(ks))
+        shown = Explored(model=opened.name, command=report.typed.get(), rows=tuple(row.to_dict() for row in rows))
+        draw(explored(shown), figure)
     if as_json:
-        keys = ("method", "tiles", "index_bits", "bytes_per_row", "recall")
-        report.emit([{key: getattr(row, key) for key in keys} for row in rows])
+        report.emit({
+            "model": {"name": opened.name, "path": str(opened.path)}, "command": report.typed.get(),
+            "fitted_positions": len(x), "rows": [row.to_dict() for row in rows],
+            "modes": [mode.to_dict() for mode in modes],
+        })
         return 0
     report.say(f"{opened.name}: fitted on {len(x):,} positions, measured on {len(held):,}", _table(rows, ks))
     if out is not None:

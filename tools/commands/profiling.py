@@ -14,6 +14,7 @@ from ..cycles import Pass
 from ..errors import UserError
 from ..geometry import DECODERS, Decoder
 from ..head_mode import HeadMode
+from ..pages import check_file
 from ..profiling import timeline
 from ..profiling.passes import Machine as Simulated
 from ..profiling.prediction import predicted
@@ -71,7 +72,7 @@ def command(
     if html is not None:
         if no_rtl:
             raise UserError("a timeline is drawn of what the RTL does: leave out --html or --no-rtl")
-        timeline.check_file(html)
+        check_file(html, "timeline")
     target = named(subject)
     image = None if isinstance(target, Decoder) else target.image
     config = machine.choose(None if image is None else image.config)
@@ -110,7 +111,7 @@ def command(
     if as_json:
         report.emit({
             **profiles[0].to_dict(), "tokens": tokens, "context": positions, "head": mode.to_dict(), "memory": moved,
-            "config": config.to_dict(), "html": None if html is None else str(html),
+            "config": config.to_dict(), "html": None if html is None else str(html), "command": report.typed.get(),
             "predicted": profiles[-1].to_dict() if predict or no_rtl else None,
         })
         return 0

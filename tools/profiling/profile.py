@@ -63,6 +63,12 @@ class Share:
         """for JSON"""
         return {"what": self.what, "cycles": self.cycles, "useful": self.useful, **self.stalls, "other": self.other}
 
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Share:
+        """inverse of `to_dict`; raises `KeyError`"""
+        return cls(what=data["what"], cycles=data["cycles"], useful=data["useful"],
+                   stalls={cause: data[cause] for cause in CAUSES})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
@@ -118,6 +124,12 @@ class Profile:
                 for whole, shares in zip(self.by_engine(), self.parts, strict=True)
             ],
         }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Profile:
+        """inverse of `to_dict`; raises `KeyError`"""
+        return cls(what=data["what"], source=data["source"], cycles=data["cycles"], clock_mhz=data["clock_mhz"],
+                   parts=[[Share.from_dict(share) for share in engine["by_class"]] for engine in data["by_engine"]])
 
 
 def shares(spans: Iterable[Span], engines: int) -> list[list[Share]]:

@@ -1,0 +1,508 @@
+"""`lpu report`: every result is recognised by its content, becomes figures that say what is in it, and a page that
+works in a browser without a network, at any width."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lpu.hdl.config import PRESETS
+from lpu.tb.quick_commands import Lpu, refused, runner
+from lpu.tools import palette
+from lpu.tools.benchmark.kpi import KPIS
+from lpu.tools.errors import ToolError
+from lpu.tools.profiling.profile import Profile, Share
+from lpu.tools.reporting import inputs, machines, page, passes, picture, recall, roofline
+from lpu.tools.reporting.figure import Figure
+from lpu.tools.reporting.points import groups, record
+from lpu.tools.reporting.traces import plotted
+
+CHROMIUM = shutil.which("chromium")
+COLUMNS = (
+    "model", "head", "context", "engines", "lanes", "pods", "memory.fifo_beats", "board", "clock_mhz",
+    "memory", "cycles_per_token", "cycles_source", "tokens_per_s", "useful_beats_pct", "lut", "ff", "dsp", "bram36",
+    "uram", "resources_source", "resources_error_pct", "fits", "binding", "binding_pct", "energy_per_token_j",
+    "command", "error",
+)  # fmt: skip
+BYTES = 4.5e7
+"""of a token of the made-up model"""
+
+
+# -- results as the commands write them ------------------------------------------------------------------------------
+
+
+def point(board: str, engines: int, lanes: int, pods: int) -> dict[str, Any]:
+    """a point of a sweep: a made-up machine that its ports or its memory bind"""
+    clock, peak, luts, dsps = {"kv260": (300, 19.2, 117_120, 1248), "u55c": (300, 460.0, 1_303_680, 9024)}[board]
+    ports = engines * lanes * clock * 1e6
+    used = min(ports * (0.99 - 0.004 * engines), peak * 1e9 * 0.94)
+    lut, dsp = 2000 + engines * (3000 + 95 * lanes * pods), engines * (lanes * pods + 12)
+    share, binding = max((100 * lut / luts, "lut"), (100 * dsp / dsps, "dsp"))
+    measured = engines < 4
+    return {
+        "model": "distilgpt2", "head": "full", "context": 256, "engines": engines, "lanes": lanes, "pods": pods,
+        "memory.fifo_beats": 512, "board": board, "clock_mhz": clock, "memory": "ddr4" if board == "kv260" else "hbm2",
+        "cycles_per_token": round(clock * 1e6 * BYTES / used), "cycles_source": "rtl" if engines == 1 else "model",
+        "tokens_per_s": used / BYTES, "useful_beats_pct": 100 * used / ports, "lut": lut, "ff": 2 * lut, "dsp": dsp,
+        "bram36": 20.5 * engines, "uram": engines, "resources_source": "synthesis" if measured else "model",
+        "resources_error_pct": None if measured else 3.2, "fits": share <= 100, "binding": binding,
+        "binding_pct": share,
+        "energy_per_token_j": 0.0079, "error": None,
+        "command": f"lpu sweep distilgpt2 --board {board} --grid engines={engines} lanes={lanes} pods={pods} <x>",
+    }  # fmt: skip
+
+
+def sweep() -> list[dict[str, Any]]:
+    """60 points, one of which failed"""
+    rows = [point(*shape) for shape in product(("kv260", "u55c"), (1, 2, 4, 8, 16), (16, 32), (1, 2, 4))]
+    rows[-1] = {name: rows[-1][name] if name in COLUMNS[:10] else None for name in COLUMNS}
+    rows[-1]["error"] = "the model has 12 heads, too few for 16 engines"
+    return rows
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def write_json(path: Path, data: Any) -> Path:
+    path.write_text(json.dumps(data))
+    return path
+
+
+def share(what: str, cycles: int, useful: int, memory: int = 0, exchange: int = 0) -> Share:
+    return Share(what=what, cycles=cycles, useful=useful,
+                 stalls={"memory": memory, "exchange": exchange, "dependency": 0, "drain": 0})
+
+
+def profile(source: str = "RTL in simulation", exchange: int = 7) -> dict[str, Any]:
+    parts = [[share("gemv", 700, 650, 20, exchange), share("head", 290, 280), share("wait", 4, 0),
+              share("halt", 3, 0)]]
+    made = Profile(what="tinytales on tiny (2 × 8 × 2): a token at context 64, full head, ideal memory", source=source,
+                   cycles=1000, clock_mhz=100.0, parts=parts * 2)
+    return {**made.to_dict(), "tokens": 1, "context": 64, "head": {"mode": "full"}, "config": PRESETS["tiny"].to_dict(),
+            "memory": None, "html": None, "command": "lpu profile --json", "predicted": None}
+
+
+def bench() -> dict[str, Any]:
+    figures = dict(zip(KPIS, (0.24, 4166.6, 0.5, 0.0001, None), strict=True))
+    sources = dict.fromkeys(KPIS, "measured in RTL simulation at 100 MHz") | {"quality_drop_pct": "not measured"}
+    row = {"system": "LPU, full head", "prompt": "Once <upon>", "prompt_tokens": 4, "tokens": 32, **figures,
+           "sources": sources, "beat_utilisation": 0.88}
+    return {"model": {"name": "tinytales", "path": "x"}, "config": PRESETS["tiny"].to_dict(), "out": "kpi",
+            "memory": "ideal memory, 32 cycles", "command": "lpu bench --out kpi --json", "rows": [row], "skipped": {}}
+
+
+def budgets() -> list[dict[str, Any]]:
+    made = []
+    for name, achieved, met, error in (("port-beats", 99.4, True, None), ("simulated-token", 19.7, False, None),
+                                       ("scaling-2", 1.99, None, None), ("prefill", None, False, "no <compiler>")):
+        made.append({"name": name, "achieved": achieved, "budget": 1, "met": met, "unit": "%",
+                     "what": f"what {name} is", "command": f"lpu bench --budgets --only {name}",
+                     "wanted": "≥ 97 %", "seconds": 1.0, "load": 0.1, "error": error})
+    return made
+
+
+def explored() -> dict[str, Any]:
+    rows = []
+    for method, tiles, bits, cost, found in (
+        ("full", 0, 8, 196, 1.0), ("sign", 0, 1, 26, 0.79), ("plain", 24, 8, 24, 0.97), ("rotated", 12, 8, 17, 0.988),
+        ("rotated", 24, 8, 25, 1.0), ("rotated", 48, 4, 25, 0.998),
+    ):  # fmt: skip
+        rows.append({"method": method, "tiles": tiles, "index_bits": bits, "bytes_per_row": cost, "positions": 25_344,
+                     "recall": {"8": found / 2, "64": found}, "recall_best": {"8": 0.4, "64": found},
+                     "bytes_per_token": {"8": 1, "64": 2}, "share": {"8": 0.1, "64": 0.19},
+                     "cycles_per_token": {"8": 1, "64": 2}})
+    return {"model": {"name": "gpt2-8k", "path": "x"}, "command": "lpu lmhead gpt2-8k --json", "rows": rows,
+            "modes": []}
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> list[Path]:
+    """a file of each kind; names say nothing of what is in them"""
+    made = [write_csv(tmp_path / "a.dat", sweep())]
+    contents = (profile(), profile("cycle model", 40), bench(), budgets(), explored())
+    return made + [write_json(tmp_path / f"{i}.dat", data) for i, data in enumerate(contents)]
+
+
+@pytest.fixture
+def lpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Lpu:
+    """runs a command in this process"""
+    pytest.importorskip("plotly")
+    return runner(monkeypatch, capsys, tmp_path)
+
+
+# -- what the figures say --------------------------------------------------------------------------------------------
+
+
+def test_inputs(results: list[Path]) -> None:
+    found = inputs.load(results)
+    assert [s.kind for s in found.sources] == ["sweep", "profile", "profile", "bench", "budgets", "lmhead"]
+    assert [s.entries for s in found.sources] == [60, 1, 1, 1, 4, 6]
+    assert (len(found.sweep), len(found.failed)) == (59, 1)
+    assert found.sweep == sweep()[:-1], "types survive the table of text"
+    again = inputs.load([*results, results[0]])
+    assert (len(again.sweep), len(again.failed)) == (59, 1), "no point twice"
+
+
+def test_parquet(tmp_path: Path, results: list[Path]) -> None:
+    """the same as the CSV"""
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = tmp_path / "table"
+    parquet.write_table(pyarrow.Table.from_pylist(sweep()), path)
+    assert inputs.load([path]).sweep == inputs.load(results[:1]).sweep
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(inputs.ReportError, match="table is damaged"):
+        inputs.load([path])
+
+
+def series_of(figure: Figure) -> dict[str, list[tuple[float, float]]]:
+    found: dict[str, list[tuple[float, float]]] = {}
+    for series in figure.series:
+        found.setdefault(series.name, []).extend((p.x, p.y) for p in series.points)
+    return found
+
+
+def test_pareto(results: list[Path]) -> None:
+    """the front is what no other machine beats, by comparing all with all; what does not fit is not on it"""
+    rows = inputs.load(results[:1]).sweep
+    (figure,) = machines.pareto(inputs.load(results[:1]))
+    assert set(series_of(figure)) == {"kv260", "u55c", "does not fit"}
+    assert sum(len(s.points) for s in figure.series) == len(rows) == 59
+    checks = 0
+    for board in ("kv260", "u55c"):
+        fitting = [(r["binding_pct"], r["tokens_per_s"]) for r in rows if r["board"] == board and r["fits"]]
+        wanted = {a for a in fitting
+                  if not any(b != a and b[0] <= a[0] and b[1] >= a[1] for b in fitting)}
+        front, rest = [s for s in figure.series if s.name == board]
+        assert front.steps
+        assert rest.hollow
+        assert {(p.x, p.y) for p in front.points} == wanted
+        assert len(front.points) + len(rest.points) == len(fitting)
+        checks += len(fitting)
+    large = series_of(figure)["does not fit"]
+    assert all(x > 100 for x, _ in large)
+    assert checks == 59 - len(large)
+    assert large
+    assert [g.name for g in figure.guides] == ["the part is full"]
+    labels = [p.label for s in figure.series for p in s.points if p.label]
+    assert "16×32×1" in labels
+    assert "Cycles from RTL simulation (12 points) and the cycle model (47 points)" in figure.caption
+    assert "distilgpt2, full head, context 256." in figure.caption
+
+
+def test_scaling(results: list[Path]) -> None:
+    (figure,) = machines.scaling(inputs.load(results[:1]))
+    found = series_of(figure)
+    assert len(found) == 12
+    assert next(iter(found)) == "16 lanes, 1 pod, kv260"
+    by = {(r["board"], r["engines"], r["lanes"], r["pods"]): r["cycles_per_token"] for r in sweep()}
+    one = by["u55c", 1, 16, 1]
+    assert found["16 lanes, 1 pod, u55c"] == [(n, one / by["u55c", n, 16, 1]) for n in (1, 2, 4, 8, 16)]
+    (ideal,) = figure.guides
+    assert (ideal.start, ideal.end) == ((1, 1), (16, 16))
+    first = figure.series[0].points[1]
+    assert first.record.facts[0][0] == "speed-up"
+    assert machines.scaling(inputs.load([])) == []
+
+
+def test_scaling_from_more_than_one_engine(tmp_path: Path) -> None:
+    """a machine of four engines counts as four times one"""
+    rows = [{**point("u55c", n, 16, 1)} for n in (4, 8)]
+    (figure,) = machines.scaling(inputs.load([write_csv(tmp_path / "x", rows)]))
+    (line,) = series_of(figure).values()
+    assert line[0] == (4, 4.0)
+    assert line[1][1] == pytest.approx(4 * rows[0]["cycles_per_token"] / rows[1]["cycles_per_token"])
+
+
+def test_roofline(results: list[Path]) -> None:
+    """nothing lies above its bounds, and the board's memory is one"""
+    (figure,) = roofline.roofline(inputs.load(results))
+    found = series_of(figure)
+    assert {n: len(p) for n, p in found.items()} == {
+        "kv260": 30, "u55c": 29, "profile, RTL in simulation": 1, "profile, cycle model": 1, "KPI table": 1}
+    assert all(y <= x for points in found.values() for x, y in points)
+    assert all(y <= 19.2 for _, y in found["kv260"])
+    assert found["KPI table"] == [pytest.approx((1.6, 1.6 * 0.88))]
+    assert found["profile, RTL in simulation"] == [pytest.approx((1.6, 1.6 * 0.93))]
+    bounds = {g.name: g for g in figure.guides}
+    assert set(bounds) == {"multiplier bound", "memory bound, kv260"}, "the U55C's is beyond all machines"
+    assert bounds["memory bound, kv260"].end[1] == 19.2
+
+
+def test_cycles(results: list[Path]) -> None:
+    """bars add up to the pass, small op classes are one, and waits of the cycle model stay within their bar"""
+    every, rtl, predicted = passes.cycles(inputs.load(results))
+    assert (every.name, rtl.name, predicted.name) == ("cycles", "cycles-1", "cycles-2")
+    assert rtl.categories == ("all", "gemv", "head", "2 others")
+    for figure in (every, rtl, predicted):
+        sums = [0.0] * len(figure.categories)
+        for series in figure.series:
+            for p in series.points:
+                sums[int(p.y)] += p.x
+        assert sums[0] == pytest.approx(100)
+    by_cause = series_of(rtl)
+    assert by_cause["a beat was used"] == [(93.0, 0), (65.0, 1), (28.0, 2)]
+    assert by_cause["waiting for the exchange"] == [(pytest.approx(0.7), 0), (pytest.approx(0.7), 1)]
+    assert series_of(predicted)["waiting for the exchange"][1] == (pytest.approx(5 * 40 / 60), 1)
+    assert "shortened" in predicted.caption
+    assert "shortened" not in rtl.caption
+    assert Profile.from_dict(profile()).to_dict().items() <= profile().items()
+
+
+def test_recall(results: list[Path]) -> None:
+    (figure,) = recall.recall(inputs.load(results))
+    assert series_of(figure)["rotated tiles (this machine)"] == [(17, pytest.approx(0.012)), (25, 1e-5)]
+    assert [s.name for s in figure.series if s.hollow] == ["rotated tiles (this machine), 4-bit indices"]
+    assert figure.y.ticks[-1][1] == "no miss"
+    assert "25,344 held-out positions" in figure.caption
+
+
+def test_groups_are_named_by_what_tells_them_apart() -> None:
+    rows = [{"model": m, "board": b, "clock_mhz": c} for m, b, c in (("a", "x", 1), ("a", "y", 2), ("a", "y", 2))]
+    assert [(g.name, len(g.rows)) for g in groups(rows, ("model", "board", "clock_mhz"))] == [("x", 1), ("y", 2)]
+
+
+def test_records_have_everything() -> None:
+    row = point("kv260", 8, 16, 2)
+    told = record(row)
+    assert told.title == "distilgpt2 on 8 × 16 × 2, kv260"
+    assert told.command == row["command"]
+    facts = dict(told.facts)
+    assert set(facts) == {
+        "model", "head", "context", "engines", "lanes", "pods", "memory.fifo beats", "board", "clock", "memory",
+        "cycles per token", "speed", "port beats used", "LUT", "flip-flops", "DSP", "block RAM", "UltraRAM",
+        "resources source", "fits", "binding", "energy, estimated"}
+    assert facts["cycles per token"].endswith(", from the cycle model")
+    assert facts["resources source"] == "a fitted model, error 3.2 %"
+    assert facts["block RAM"] == "164 × 36 kbit"
+
+
+def test_colours() -> None:
+    """every colour stands out from both papers: 3 : 1 for marks, 4.5 : 1 for text (WCAG 2.1)"""
+
+    def luminance(colour: str) -> float:
+        parts = (int(colour[i:i + 2], 16) / 255 for i in (1, 3, 5))
+        red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    checks = 0
+    for colours in (palette.LIGHT, palette.DARK):
+        paper = luminance(colours["paper"])
+        for name in set(colours) - {"paper", "band", "line"}:
+            high, low = max(paper, luminance(colours[name])), min(paper, luminance(colours[name]))
+            text = name in ("ink", "dim", "good", "bad")
+            assert (high + 0.05) / (low + 0.05) >= (4.5 if text else 3), (name, colours[name])
+            checks += 1
+    assert checks == 2 * (len(palette.LIGHT) - 3)
+
+
+def test_plotly_knows_what_it_is_given(results: list[Path]) -> None:
+    """every property of every trace and layout, with the palette's names resolved"""
+    graph_objects = pytest.importorskip("plotly.graph_objects")
+    checks = 0
+    for figure in page.figures(page.sections(inputs.load(results))):
+        data = json.loads(re.sub(r'"@([a-z0-9-]+)"', lambda m: f'"{palette.LIGHT[m[1]]}"',
+                                 json.dumps(plotted(figure, lambda _: 0))))
+        made = graph_objects.Figure(data=data["traces"], layout=data["layout"])
+        assert len(made.data) == len(figure.series) + len(figure.guides)
+        checks += len(made.data)
+    assert checks > 40
+
+
+# -- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_command(lpu: Lpu, results: list[Path], tmp_path: Path) -> None:
+    """a page and pictures, the same bytes each time"""
+    pytest.importorskip("matplotlib")
+    out, figures = tmp_path / "report.html", tmp_path / "figures"
+    code, said, err = lpu("report", *results, "--out", out, "--figures", figures, "--title", "A & B", "--json")
+    assert code == 0, err
+    data = json.loads(said)
+    names = [n for s in data["sections"] for n in s["figures"]]
+    assert [s["section"] for s in data["sections"]] == ["speed", "engines", "bounds", "passes", "lm-head", "kpis",
+                                                        "budgets", "failed"]
+    assert names == ["pareto", "scaling", "roofline", "cycles", "cycles-1", "cycles-2", "recall"]
+    assert [f["kind"] for f in data["files"]] == ["sweep", "profile", "profile", "bench", "budgets", "lmhead"]
+    written = sorted(p.name for p in figures.iterdir())
+    assert written == sorted(["manifest.json", *(f"{n}.{s}" for n in names for s in ("png", "svg"))])
+    assert (figures / "pareto.svg").read_text().startswith("<?xml")
+    text = out.read_text()
+    assert "<title>A &amp; B</title>" in text
+    assert "Once &lt;upon&gt;" in text
+    assert "no &lt;compiler&gt;" in text
+    assert "too few for 16 engines" in text
+    assert "<x>" in json.loads(data_of(text))["records"][0]["command"]
+    before = out.read_bytes()
+    code, said, err = lpu("report", *results, "--out", out, "--title", "A & B")
+    assert code == 0, err
+    assert "7 figures from 6 files written to" in said
+    assert out.read_bytes() == before
+    for figure in page.figures(page.sections(inputs.load(results[5:]))):
+        for suffix in ("png", "svg"):
+            picture.draw(figure, tmp_path / f"again.{suffix}")
+            assert (tmp_path / f"again.{suffix}").read_bytes() == (figures / f"{figure.name}.{suffix}").read_bytes()
+        with pytest.raises(ToolError, match=r"cannot write the picture .*again\.none"):
+            picture.draw(figure, tmp_path / "again.none")
+    assert not list(tmp_path.glob(".*"))
+
+
+def data_of(text: str) -> str:
+    found = re.search(r'id="data">(.*?)</script>', text, re.S)
+    assert found is not None
+    return found[1]
+
+
+def test_sections_without_input_are_left_out(lpu: Lpu, results: list[Path], tmp_path: Path) -> None:
+    for file, wanted in ((results[1], ["bounds", "passes"]), (results[4], ["budgets"]), (results[5], ["lm-head"])):
+        code, said, err = lpu("report", file, "--out", tmp_path / "x.html", "--json")
+        assert code == 0, err
+        assert [s["section"] for s in json.loads(said)["sections"]] == wanted
+
+
+def test_bad_input(lpu: Lpu, results: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "new.html"
+    contents = {
+        "text": "Once upon a time\n", "other.json": '{"tokens": 3}', "other.csv": "a,b\n1,2\n", "empty": "",
+        "cut.json": '{"by_class": [', "half.json": '{"by_class": [], "by_engine": [{"what": 1}], "cycles": 1}',
+        "list.json": '[{"achieved": 1, "budget": 2, "met": true}]', "binary": "\x00\xff",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_text(content, encoding="latin-1")
+    wrong = write_csv(tmp_path / "wrong.csv", [{**sweep()[0], "lut": "many"}])
+    for file, words in (
+        ("text", ["text is not a result", "lpu sweep"]), ("other.json", ["other.json is not a result"]),
+        ("other.csv", ["other.csv is not a result"]), ("empty", ["empty is not a result"]),
+        ("binary", ["binary is not a result"]), ("cut.json", ["cut.json is damaged", "not JSON"]),
+        ("half.json", ["half.json is damaged", "missing"]), ("list.json", ["list.json is damaged", "name"]),
+        ("nowhere", ["cannot read", "nowhere"]), (wrong.name, ["damaged", "lut of row 1 is 'many'"]),
+    ):  # fmt: skip
+        refused(lpu("report", results[1], tmp_path / file, "--out", out), *words)
+    for options, words in (
+        (("--out", tmp_path / "new.txt"), ["ends in .html"]), (("--out", tmp_path), ["is a folder"]),
+        (("--out", tmp_path / "no" / "x.html"), ["there is no folder"]), ((), ["--out"]),
+        (("--out", out, "--figures", tmp_path), ["holds other files"]),
+        (("--out", out, "--figures", results[0]), ["is a file"]),
+    ):
+        refused(lpu("report", results[1], *options), *words)
+    assert not out.exists()
+    refused(lpu("report", "--out", out), "FILE")
+
+
+# -- in a browser ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """headless Chromium"""
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium to open the page in")
+    driver = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
+    with driver.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+FOUND = """() => [...document.querySelectorAll("figure")].map((figure) => {
+  const plot = figure.querySelector(".plot .main-svg").getBoundingClientRect();
+  const marks = [...figure.querySelectorAll(".points path, .point path")].map((m) => m.getBoundingClientRect());
+  const texts = [...figure.querySelectorAll(".plot text")].filter((t) => t.textContent)
+    .map((t) => [t.textContent, parseFloat(getComputedStyle(t).fontSize), t.getBoundingClientRect().left,
+                 t.getBoundingClientRect().right]);
+  return { name: figure.id, left: plot.left, right: plot.right, height: plot.height, texts,
+           marks: marks.filter((m) => m.width > 0 && m.height > 0).length,
+           sources: figure.querySelector("figcaption").textContent };
+})"""
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
+def test_in_a_browser(browser: Any, lpu: Lpu, results: list[Path], tmp_path: Path, width: int, scheme: str) -> None:
+    """every figure is there, within the window, legible, and tells; nothing is asked of a network and nothing fails"""
+    out = tmp_path / "report.html"
+    assert lpu("report", *results, "--out", out)[0] == 0
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    tab = context.new_page()
+    problems: list[str] = []
+    requests: list[str] = []
+    tab.on("console", lambda message: problems.append(f"{message.type}: {message.text}"))
+    tab.on("pageerror", lambda error: problems.append(str(error)))
+    tab.on("request", lambda request: requests.append(request.url))
+    tab.goto(out.as_uri())
+    tab.wait_for_function("document.querySelectorAll('.plot .main-svg').length >= 7")
+    data = json.loads(data_of(out.read_text()))
+    found = tab.evaluate(FOUND)
+    assert [f["name"] for f in found] == [f["name"] for f in data["figures"]]
+    checks = 0
+    for figure, given in zip(found, data["figures"], strict=True):
+        assert figure["left"] >= 0, figure["name"]
+        assert figure["right"] <= width, figure["name"]
+        assert figure["height"] > 100, figure["name"]
+        points = sum(len(t.get("customdata", [])) for t in given["traces"])
+        assert figure["marks"] >= 0.9 * points > 0, "but for bars thinner than can be drawn"
+        for text, size, left, right in figure["texts"]:
+            assert size >= 11, text
+            assert left >= -1, text
+            assert right <= width + 1, text
+            checks += 1
+        assert "ource" in figure["sources"] or "ycles from" in figure["sources"]
+    assert checks > 60
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == {
+        "light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 28)"}[scheme]
+
+    # pointing at a mark tells all of its configuration and the command; a click keeps it open
+    for name, target in (("pareto", ".scatterlayer .trace:nth-child(2) .points path >> nth=0"),
+                         ("cycles", ".bars .point path >> nth=0")):
+        mark = tab.locator(f"#{name} {target}")
+        mark.scroll_into_view_if_needed()
+        mark.hover(force=True)
+        tab.wait_for_function("document.getElementById('tip').style.visibility === 'visible'")
+        told = tab.locator("#tip").inner_text()
+        assert any(r["title"] in told and r["command"] in told and len(r["facts"]) > 8
+                   and all(value in told for _, value in r["facts"]) for r in data["records"]), told
+        box = tab.locator("#tip").bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= 800
+        mark.click(force=True)
+        assert tab.locator("#tip.held button").count() == 2
+        tab.keyboard.press("Escape")
+        assert not tab.locator("#tip").is_visible()
+
+    # the legend hides and shows, and the points are there as a table too
+    button = tab.locator("#pareto .legend button").first
+    shown = "document.getElementById('pareto').querySelectorAll('.scatterlayer .points path').length"
+    before = tab.evaluate(shown)
+    button.click()
+    tab.wait_for_function(f"{shown} < {before}")
+    button.click()
+    tab.wait_for_function(f"{shown} === {before}")
+    tab.locator("#pareto summary").click()
+    assert tab.locator("#pareto tbody tr").count() == 59
+    assert "lpu sweep distilgpt2" in tab.locator("#pareto tbody tr").first.inner_text()
+
+    # another width and other colours while it is open
+    tab.set_viewport_size({"width": 700, "height": 800})
+    tab.emulate_media(color_scheme="dark" if scheme == "light" else "light")
+    tab.wait_for_function("[...document.querySelectorAll('.plot')].every((p) => "
+                          "Math.abs(p.querySelector('.main-svg').getBoundingClientRect().width - p.clientWidth) < 1)")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 700
+    assert problems == []
+    assert requests == [out.as_uri()]
+    context.close()
