@@ -145,14 +145,18 @@ def lpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 # -- what the figures say --------------------------------------------------------------------------------------------
 
 
-def test_inputs(results: list[Path]) -> None:
+def test_inputs(results: list[Path], tmp_path: Path) -> None:
     found = inputs.load(results)
     assert [s.kind for s in found.sources] == ["sweep", "profile", "profile", "bench", "budgets", "lmhead"]
     assert [s.entries for s in found.sources] == [60, 1, 1, 1, 4, 6]
     assert (len(found.sweep), len(found.failed)) == (59, 1)
     assert found.sweep == sweep()[:-1], "types survive the table of text"
-    again = inputs.load([*results, results[0]])
-    assert (len(again.sweep), len(again.failed)) == (59, 1), "no point twice"
+    printed = write_json(tmp_path / "printed", {"rows": sweep(), "swept": ["memory.fifo_beats"], "points": 60})
+    again = inputs.load([*results, results[0], printed])
+    assert (len(again.sweep), len(again.failed)) == (59, 1), "no point twice, whatever file it is in"
+    words = [{**row, "engines": str(row["engines"])} for row in sweep()]
+    words[-1]["engines"] = "many"
+    assert inputs.load([write_csv(tmp_path / "words", words)]).sweep == sweep()[:-1], "nonsense is of a failed point"
 
 
 def test_parquet(tmp_path: Path, results: list[Path]) -> None:
@@ -281,13 +285,16 @@ def test_records_have_everything() -> None:
     assert told.title == "distilgpt2 on 8 × 16 × 2, kv260"
     assert told.command == row["command"]
     facts = dict(told.facts)
-    assert set(facts) == {
-        "model", "head", "context", "engines", "lanes", "pods", "memory.fifo beats", "board", "clock", "memory",
-        "cycles per token", "speed", "port beats used", "LUT", "flip-flops", "DSP", "block RAM", "UltraRAM",
-        "resources source", "fits", "binding", "energy, estimated"}
-    assert facts["cycles per token"].endswith(", from the cycle model")
-    assert facts["resources source"] == "a fitted model, error 3.2 %"
-    assert facts["block RAM"] == "164 × 36 kbit"
+    assert list(facts) == [
+        "speed", "cycles a token", "port beats used", "engines × lanes × pods", "head", "context", "memory.fifo_beats",
+        "board", "clock", "memory", "resources", "runs out of", "energy"]
+    assert facts["cycles a token"] == "748,005, from the cycle model"
+    assert facts["clock"] == "300 MHz"
+    assert facts["resources"].startswith("50,320 LUT, 100,640 flip-flops, 352 DSP, 164 block RAM of 36 kbit, 8 Ultra")
+    assert facts["resources"].endswith(", from a fitted model, error 3.2 %")
+    assert facts["runs out of"] == "LUT, 42.96 % of the part: fits"
+    bare = dict(record(row | dict.fromkeys(COLUMNS[12:])).facts)
+    assert list(bare) == ["cycles a token", *list(facts)[3:10]], "nothing for what is not there"
 
 
 def test_colours() -> None:

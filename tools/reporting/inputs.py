@@ -123,13 +123,13 @@ def load(paths: Iterable[Path]) -> Inputs:
 def _add(inputs: Inputs, path: Path, content: bytes) -> tuple[str, int]:
     """what the file is, and how much is in it"""
     if content.startswith(b"PAR1"):
-        return _sweep(inputs, path, _parquet(path, content))
+        return _sweep_of(inputs, path, _parquet(path, content))
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise _unknown(path) from None
     if text.lstrip()[:1] not in ("{", "["):
-        return _sweep(inputs, path, _csv(text))
+        return _sweep_of(inputs, path, _csv(text))
     try:
         data = json.loads(text, parse_constant=lambda name: None)
     except ValueError as e:
@@ -182,13 +182,20 @@ def _cell(text: str | None) -> Any:
     return text
 
 
-def _sweep(inputs: Inputs, path: Path, rows: list[dict[str, Any]]) -> tuple[str, int]:
-    if not rows or not set(SWEEP) <= set(rows[0]):
+def _sweep_of(inputs: Inputs, path: Path, rows: list[dict[str, Any]]) -> tuple[str, int]:
+    """if the rows are of one"""
+    if not _rows_have(rows, *SWEEP):
         raise _unknown(path)
+    return _sweep(inputs, rows)
+
+
+def _sweep(inputs: Inputs, rows: list[dict[str, Any]]) -> tuple[str, int]:
     known = {_identity(row) for row in [*inputs.sweep, *inputs.failed]}
     for number, row in enumerate(rows, 1):
-        for name in NUMBERS:
+        for name in NUMBERS if row["tokens_per_s"] is not None else ():
             value = row.get(name)
+            if isinstance(value, str):  # a column with a value that the sweep refused is one of text
+                value = row[name] = _cell(value)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
                 raise ValueError(f"{name} of row {number} is {value!r} instead of a number")
             if value != value:  # not a number: an empty cell of a column of numbers
@@ -261,5 +268,6 @@ _KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Inputs, Any], tuple[str, in
     (lambda d: isinstance(d, dict) and _rows_have(d.get("rows"), *KPIS), _bench),
     (lambda d: isinstance(d, dict) and _rows_have(d.get("rows"), "method", "recall"), _lmhead),
     (lambda d: _rows_have(d, "achieved", "budget", "met"), _budgets),
+    (lambda d: isinstance(d, dict) and _rows_have(d.get("rows"), *SWEEP), lambda inputs, d: _sweep(inputs, d["rows"])),
 )
 """how each is told, and what takes it"""

@@ -47,7 +47,7 @@ def sections(inputs: Inputs) -> list[Section]:
     if inputs.benches:
         parts = [
             f"<h3>{escape(b.model)} on {escape(str(b.config.get('name', 'the machine')))}, {escape(b.memory)}</h3>"
-            f"{tables.kpis(b)}" + (f"<p class=note><code>{escape(b.command)}</code></p>" if b.command else "")
+            f"{tables.kpis(b)}" + (f"<p class=note>{tables.code(b.command)}</p>" if b.command else "")
             for b in inputs.benches
         ]
         made.append(Section(name="kpis", title="KPIs", html="\n".join(parts)))
@@ -102,10 +102,11 @@ def _lead(inputs: Inputs) -> str:
 
 def _section(part: Section) -> str:
     alone = len(part.figures) == 1
-    inside = part.html or "\n".join(_figure(figure, alone) for figure in part.figures)
+    drawn = "\n".join(_figure(figure, alone) for figure in part.figures)
+    inside = part.html or f'<div class="figures">{drawn}</div>'
     return (
         f'<section id="{part.name}" aria-labelledby="{part.name}-title">'
-        f'<h2 id="{part.name}-title">{escape(part.title)}</h2>\n<div class="figures">{inside}</div>\n</section>'
+        f'<h2 id="{part.name}-title">{escape(part.title)}</h2>\n{inside}\n</section>'
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,12 +26,12 @@ _SETTINGS = {
     "head": "{} head", "memory": "{} memory",
 }  # fmt: skip
 """how a setting is read where its column is not beside it"""
-_FACTS = {
-    "clock_mhz": ("clock", "MHz"), "tokens_per_s": ("speed", "tokens/s"), "useful_beats_pct": ("port beats used", "%"),
-    "lut": ("LUT", ""), "ff": ("flip-flops", ""), "dsp": ("DSP", ""), "bram36": ("block RAM", "× 36 kbit"),
-    "uram": ("UltraRAM", "× 288 kbit"), "energy_per_token_j": ("energy, estimated", "J a token"),
+_PARTS = {
+    "lut": "LUT", "ff": "flip-flops", "dsp": "DSP", "bram36": "block RAM of 36 kbit", "uram": "UltraRAM",
+    "lutram": "LUT RAM", "carry": "carry chains", "ebr": "block RAM of 18 kbit", "mult18": "multipliers",
 }  # fmt: skip
-"""columns that are not called what they are, with their units"""
+"""columns of resources, in words"""
+_NAMES = {"clock_mhz": "clock"}
 _CYCLES = {"rtl": "RTL simulation", "model": "the cycle model"}
 _RESOURCES = {"synthesis": "synthesis", "model": "a fitted model"}
 
@@ -48,28 +48,46 @@ def shape(row: Row) -> str:
 
 def record(row: Row) -> Record:
     """all that a row says"""
-    facts = [(what, said) for name in row if (what := _FACTS.get(name, (name.replace("_", " "), ""))[0])
-             and (said := _fact(row, name)) is not None]
+    found = {
+        "speed": _unit(row, "tokens_per_s", "tokens/s"),
+        "cycles a token": text(row["cycles_per_token"]) + _from(_CYCLES, row.get("cycles_source")),
+        "port beats used": _unit(row, "useful_beats_pct", "%"),
+        "engines × lanes × pods": shape(row),
+        **{_NAMES.get(n, n): text(row[n]) for n in settings(row) if n not in ("engines", "lanes", "pods", "model")},
+        "clock": _unit(row, "clock_mhz", "MHz"),
+        "resources": _resources(row),
+        "runs out of": _binding(row),
+        "energy": _unit(row, "energy_per_token_j", "J a token, estimated"),
+    }
     title = f"{row['model']} on {shape(row)}" + (f", {row['board']}" if row.get("board") else "")
-    return Record(title=title, facts=tuple(facts), command=row.get("command"))
+    facts = tuple((what, said) for what, said in found.items() if said and said != text(None))
+    return Record(title=title, facts=facts, command=row.get("command"))
 
 
-def _fact(row: Row, name: str) -> str | None:
-    """the value of a column with its unit and source; None where there is none, or where another column says it"""
-    value = row[name]
-    if value is None or name in ("command", "error", "cycles_source", "resources_error_pct", "binding_pct"):
-        return None
-    if name == "cycles_per_token":
-        source = row.get("cycles_source")
-        return text(value) + (f", from {_CYCLES.get(source, source)}" if source else "")
-    if name == "binding":
-        return f"{value}, {text(row.get('binding_pct'))} % of the part"
-    if name == "resources_source":
-        error = row.get("resources_error_pct")
-        return _RESOURCES.get(value, str(value)) + (f", error {text(error)} %" if error is not None else "")
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{text(value)} {_FACTS.get(name, ('', ''))[1]}".strip()
+def _unit(row: Row, name: str, unit: str) -> str:
+    """a value with its unit; nothing where there is none"""
+    return "" if row.get(name) is None else f"{text(row[name])} {unit}"
+
+
+def _from(names: Mapping[str, str], source: str | None) -> str:
+    return "" if source is None else f", from {names.get(source, source)}"
+
+
+def _resources(row: Row) -> str:
+    counts = ", ".join(_unit(row, n, word) for n, word in _PARTS.items() if row.get(n))
+    if not counts:
+        return ""
+    error = row.get("resources_error_pct")
+    return counts + _from(_RESOURCES, row.get("resources_source")) + (
+        f", error {text(error)} %" if error is not None else "")
+
+
+def _binding(row: Row) -> str:
+    """which resource, how much of it is used, and whether that fits"""
+    if row.get("binding") is None:
+        return ""
+    fits = {True: ": fits", False: ": does not fit", None: ""}[row.get("fits")]
+    return f"{_PARTS.get(row['binding'], row['binding'])}, {text(row.get('binding_pct'))} % of the part{fits}"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ _HEADINGS = {
     "latency_per_token_ms": "ms a token",
     "throughput_tokens_per_sec": "tokens/s",
     "avg_power_w": "W",
-    "energy_per_token_j": "J a token",
+    "energy_per_token_j": "mJ a token",
     "quality_drop_pct": "quality drop, %",
 }
 Cell = tuple[str, str]
@@ -38,6 +38,11 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
     return f'<table class="stack"><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>'
 
 
+def code(command: str) -> str:
+    """a command that breaks between its words alone"""
+    return f"<code>{' '.join(f'<span>{escape(word)}</span>' for word in command.split(' '))}</code>"
+
+
 def budgets(rows: Sequence[Row]) -> str:
     """what was wanted and what was achieved"""
     cells: list[list[Cell]] = []
@@ -51,7 +56,7 @@ def budgets(rows: Sequence[Row]) -> str:
                 (escape(achieved), "number"),
                 (escape(row["wanted"]), "number"),
                 (f'<span class="verdict {kind}">{verdict}</span>', ""),
-                (f"<code>{escape(row['command'])}</code>", ""),
+                (code(row['command']), ""),
             ]
         )
     return table(("budget", "achieved", "wanted", "verdict", "command"), cells)
@@ -65,7 +70,8 @@ def kpis(bench: Bench) -> str:
         numbers = []
         for name in KPIS:
             note = notes.setdefault(row["sources"][name], len(notes) + 1)
-            numbers.append((f"{text(row[name])}<sup>{note}</sup>", "number"))
+            value = row[name] if row[name] is None or name != "energy_per_token_j" else 1e3 * row[name]
+            numbers.append((f"{text(value)}<sup>{note}</sup>", "number"))
         cells.append(
             [(escape(row["system"]), ""), (escape(row["prompt"]), ""), (text(row["tokens"]), "number"), *numbers]
         )
@@ -123,7 +129,9 @@ def cards(inputs: Inputs) -> str:
                 f"{bench.model}, {row['system']}",
             )
         )
-    return "".join(
-        f'<div class="card"><dt>{escape(what)}</dt><dd class="value">{escape(value)}</dd><dd>{escape(of)}</dd></div>'
-        for what, value, of in made
-    )
+    return "".join(_card(*one) for one in made)
+
+
+def _card(what: str, value: str, of: str) -> str:
+    together = escape(of.replace(" × ", "\u00a0×\u00a0"))
+    return f'<div class="card"><dt>{escape(what)}</dt><dd class="value">{escape(value)}</dd><dd>{together}</dd></div>'
