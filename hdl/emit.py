@@ -41,12 +41,10 @@ def emit(config: Config, *, debug: bool = False) -> dict[str, str]:
     which the top leaves open, and keeps the assertions of the RTL; without it no simulation-only statement is left, as
     synthesis tools want it.
     """
+    if (known := emitted(config, debug=debug)) is not None:
+        return known
     folder = cache_folder("verilog") / _key(config, debug)
     files = {name: folder / f"{name}.v" for name in (TOP, HUB, ENGINE)}
-    try:
-        return {path.name: path.read_text() for path in files.values()}
-    except OSError:
-        pass
 
     from .control.hub import Hub
     from .engine.engine import Engine
@@ -60,6 +58,15 @@ def emit(config: Config, *, debug: bool = False) -> dict[str, str]:
     if _hash_sources() == _SOURCES_HASH:  # else they were edited, and what was emitted may be neither old nor new
         _store(folder, texts)
     return texts
+
+
+def emitted(config: Config, *, debug: bool = False) -> dict[str, str] | None:
+    """what `emit` gives, if it is kept"""
+    folder = cache_folder("verilog") / _key(config, debug)
+    try:
+        return {f"{name}.v": (folder / f"{name}.v").read_text() for name in (TOP, HUB, ENGINE)}
+    except OSError:
+        return None
 
 
 def convert(component: Any, name: str, *, assertions: bool = False) -> str:

@@ -10,6 +10,7 @@
 | `lmhead/`, `head_mode`                       | codebooks of the coarse LM head; which rows give logits       |
 | `limits`, `layout`, `compiler`, `image`      | does it fit; memory images and programs                       |
 | `cycles/`                                    | how many cycles a pass takes, without the RTL                 |
+| `sweep/`                                     | many machines and models at once, in one table                |
 | `backend`                                    | driver of a machine, simulated or real                        |
 | `runtime`, `sampling`                        | text from a decoder                                           |
 | `library`, `digest`                          | what a user names as MODEL; results that are remembered       |

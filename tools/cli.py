@@ -26,6 +26,7 @@ from .commands import (
     profiling,
     reporting,
     run,
+    sweeping,
     synth,
 )
 from .commands.options import grouped
@@ -50,6 +51,7 @@ COMMANDS = {
     "draw": drawing,
     "profile": profiling,
     "bench": bench,
+    "sweep": sweeping,
     "report": reporting,
     "presets": presets,
     "doctor": doctor,

@@ -24,13 +24,26 @@ _LINEARS = ("query", "key", "value", "projection", "up", "down")
 class Shape(Protocol):
     """what both a float model and a quantised one have"""
 
-    name: str
-    hidden: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    ffn: int
-    vocab: int
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def hidden(self) -> int: ...
+
+    @property
+    def heads(self) -> int: ...
+
+    @property
+    def kv_heads(self) -> int: ...
+
+    @property
+    def head_dim(self) -> int: ...
+
+    @property
+    def ffn(self) -> int: ...
+
+    @property
+    def vocab(self) -> int: ...
 
 
 def _within(shape: Shape, what: str, value: int, limit_name: str, limit: int, remedy: str) -> None:

@@ -257,8 +257,9 @@ def test_energy() -> None:
     arithmetic = 100 * 8 * (per["multiply"] + per["add"])
     sram = (2 * 115 * 8 + 100 * 2) * per["sram"]
     assert joules(usage, lanes=8, tokens=1) == pytest.approx((115 * 8 * per["ddr4"] + arithmetic + sram) * 1e-12)
-    assert joules(usage, lanes=8, tokens=1, memory="hbm2") == pytest.approx(
-        (115 * 8 * per["hbm2"] + arithmetic + sram) * 1e-12)
+    for memory, price in (("hbm2", "hbm2"), ("hbm2e", "hbm2"), ("on-chip", "sram"), ("ideal", "ddr4")):
+        assert joules(usage, lanes=8, tokens=1, memory=memory) == pytest.approx(
+            (115 * 8 * per[price] + arithmetic + sram) * 1e-12)
     more = joules(usage, lanes=8, tokens=3) - joules(usage, lanes=8, tokens=1)
     assert more == pytest.approx((2 * arithmetic + 2 * 100 * 2 * per["sram"]) * 1e-12)
     assert all(price.source for price in PRICES.values())
@@ -273,7 +274,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = dataclasses.replace(DECODERS["distilgpt2"], layers=1, hidden=32, heads=2, kv_heads=2,
                                 head_dim=16, ffn=32, vocab=300)
     machine = PRESETS["tiny"].replace(engines=4, pods=4, clock_mhz=300)
-    for name, value in (("DISTIL", sizes), ("GPT2", sizes), ("KV260", machine), ("TABLES", 4)):
+    for name, value in (("DISTIL", sizes), ("GPT2", sizes), ("KV260", machine)):
         monkeypatch.setattr(lab, name, value)
         if hasattr(budgets, name):
             monkeypatch.setattr(budgets, name, value)

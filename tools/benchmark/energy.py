@@ -29,6 +29,8 @@ PRICES = {
     "ddr4": Price(162.5, "byte of DRAM", f"1.3 nJ for 64 bits, the lower end of 1.3 to 2.6 nJ, {_HOROWITZ}"),
     "hbm2": Price(31.2, "byte of HBM2", "3.9 pJ a bit, M. O'Connor et al., Fine-Grained DRAM, MICRO 2017"),
 }
+_MEMORIES = {"hbm2": "hbm2", "hbm2e": "hbm2", "on-chip": "sram"}
+"""what a byte of the memory is paid as; of any other memory as DDR4"""
 SRAM_PASSES = 2
 """of a fetched byte through on-chip memory: written to the beat FIFO and read from it"""
 OPERAND_BYTES = 2
@@ -38,15 +40,16 @@ OPERAND_BYTES = 2
 def joules(usage: Usage, *, lanes: int, tokens: float, memory: str = "ddr4") -> float:
     """Energy of the passes in `usage`, whose passes hold `tokens` tokens on average.
 
-    `memory` is "ddr4" or "hbm2"; an ideal memory is priced as DDR4. All beats that passed the ports are paid, each used
-    one is multiplied with the activations of all tokens, added up, and accompanied by one operand a token.
+    `memory` is a kind of `board.MEMORIES`; an ideal memory is priced as DDR4, HBM2e as HBM2. All
+    beats that passed the ports are paid, each used one is multiplied with the activations of all tokens, added up, and
+    accompanied by one operand a token.
     """
     moved = (usage.data_beats + usage.program_beats + usage.write_beats) * lanes
     products = usage.data_beats * lanes * tokens
     on_chip = moved * SRAM_PASSES + usage.data_beats * tokens * OPERAND_BYTES
-    dram = PRICES["hbm2" if memory == "hbm2" else "ddr4"]
+    store = PRICES[_MEMORIES.get(memory, "ddr4")]
     picojoules = (
-        moved * dram.picojoules
+        moved * store.picojoules
         + products * (PRICES["multiply"].picojoules + PRICES["add"].picojoules)
         + on_chip * PRICES["sram"].picojoules
     )

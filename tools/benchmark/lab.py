@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 from ...hdl.config import PRESETS, Config
 from ...sim.verilator.memory import MemoryModel, memory_model
-from ..geometry import DECODERS, Coarse, Decoder, blank_image
+from ..compiler import compile_model
+from ..geometry import DECODERS, Decoder
 from ..head_mode import HeadMode
-from ..library import Progress
+from ..library import Progress, Recipe
 from ..profiling.passes import Machine, Pass
+from ..profiling.subject import quantised
 
 DISTIL, GPT2 = DECODERS["distilgpt2"], DECODERS["gpt2"]
 KV260 = PRESETS["kv260"]
 CONTEXT = 256
 """keys that a token sees, its own included"""
-TABLES = 96
-"""of DistilGPT2's coarse head: a byte for 8 elements of a row"""
 
 
 def ideal() -> MemoryModel:
@@ -75,7 +75,8 @@ class Lab:
             shape = f"{config.engines} × {config.lanes} × {config.pods}"
             what = f"{setup.sizes.name} on {shape}, {setup.memory.kind} memory"
             self.tell(f"compiling {what}", 0.0)
-            coarse = Coarse(tiles=TABLES) if setup.coarse else None
-            image = blank_image(setup.sizes, config, context=CONTEXT, head=head, coarse=coarse)
+            model = quantised(setup.sizes, config, head, Recipe(), context=CONTEXT, tiles=None, fine_rows=0,
+                              progress=self.tell)
+            image = compile_model(model, config, context=CONTEXT, head=head)
             self._machine = setup, Machine(image, setup.memory, what=f"simulating {what}", progress=self.tell)
         return self._machine[1]

@@ -38,7 +38,7 @@ def command(
 
         lpu sweep distilgpt2 --grid engines=1,2,4,8 pods=1,4 --out sweep
         lpu profile distilgpt2 --preset kv260 --json > profile.json
-        lpu report sweep/table.parquet profile.json --out report.html --figures figures
+        lpu report sweep/sweep.parquet profile.json --out report.html --figures figures
     """
     check_file(out, "report")
     if figures is not None:

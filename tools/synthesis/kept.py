@@ -19,11 +19,8 @@ def kept(kind: str, about: str | bytes, make: Callable[[], Files]) -> Files:
 
     A result is in the cache complete or not at all; a damaged one is made again.
     """
-    key = hashlib.sha256(about.encode() if isinstance(about, str) else about).hexdigest()[:32]
-    place = cache_folder("synthesis") / f"{kind}-{key}"
-    with contextlib.suppress(UserError):  # missing, or damaged
-        names = folder.read(place, kind)["files"]
-        return {name: (place / name).read_bytes() for name in names}
+    if (known := found(kind, about)) is not None:
+        return known
     made = make()
 
     def fill(to: Path) -> None:
@@ -31,5 +28,19 @@ def kept(kind: str, about: str | bytes, make: Callable[[], Files]) -> Files:
             (to / name).write_bytes(content)
 
     with contextlib.suppress(ToolError):  # a cache that cannot be written only costs time
-        folder.write(place, kind, {}, fill)
+        folder.write(_place(kind, about), kind, {}, fill)
     return made
+
+
+def found(kind: str, about: str | bytes) -> Files | None:
+    """what `kept` has for `about`, None if nothing"""
+    place = _place(kind, about)
+    try:
+        return {name: (place / name).read_bytes() for name in folder.read(place, kind)["files"]}
+    except UserError:  # missing, or damaged
+        return None
+
+
+def _place(kind: str, about: str | bytes) -> Path:
+    key = hashlib.sha256(about.encode() if isinstance(about, str) else about).hexdigest()[:32]
+    return cache_folder("synthesis") / f"{kind}-{key}"

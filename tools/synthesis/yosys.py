@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .kept import Files, kept
+from .kept import Files, found, kept
 from .tools import YOSYS, run, version
 from .utilisation import FAMILIES, Utilisation
 
@@ -21,6 +21,7 @@ _COMMAND = {
     "xcup": "synth_xilinx -family xcup -flatten -noiopad -noclkbuf -uram",
     "ecp5": "synth_ecp5",
 }
+_KIND = "netlist"
 _NETLIST, _CELLS, _LEFT = "netlist.json.gz", "cells.json", "memories.json"
 
 
@@ -78,11 +79,25 @@ def synthesise(sources: Mapping[str, str], top: str, family: str) -> Utilisation
 def map_to(sources: Mapping[str, str], top: str, family: str) -> Mapped:
     """As `synthesise`, with the netlist. For UltraScale+, ports end in the fabric: there are no pads and no clock
     buffer, and memories may be UltraRAM."""
+    script, about = _asked(sources, top, family)
+    return _mapped(kept(_KIND, about, lambda: _run(sources, script, top)), top, family)
+
+
+def known(sources: Mapping[str, str], top: str, family: str) -> Mapped | None:
+    """what `map_to` gives, if it has been asked before; raises as it does"""
+    made = found(_KIND, _asked(sources, top, family)[1])
+    return None if made is None else _mapped(made, top, family)
+
+
+def _asked(sources: Mapping[str, str], top: str, family: str) -> tuple[str, str]:
+    """the script, and all that its result depends on"""
     if family not in FAMILIES:
         raise UserError(f"unknown family {family!r}: known are {' and '.join(FAMILIES)}")
     script = _script(sorted(sources), top, family)
-    about = json.dumps([version(YOSYS), script, sorted(sources.items())])
-    made = kept("netlist", about, lambda: _run(sources, script, top))
+    return script, json.dumps([version(YOSYS), script, sorted(sources.items())])
+
+
+def _mapped(made: Files, top: str, family: str) -> Mapped:
     left = tuple(LeftMemory(**m) for m in json.loads(made[_LEFT]))
     return Mapped(top, family, json.loads(made[_CELLS]), left, made[_NETLIST])
 

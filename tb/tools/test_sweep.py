@@ -1,0 +1,460 @@
+"""`lpu sweep` in one process: what a grid means, what a point depends on, what a row says, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import math
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lpu.hdl.config import PRESETS, ConfigError
+from lpu.sim.verilator.memory import memory_model
+from lpu.tb.program_backend import ProgramBackend
+from lpu.tb.quick_commands import Lpu, calls, refused, runner
+from lpu.tools import board, board_memory
+from lpu.tools.benchmark.energy import joules
+from lpu.tools.compiler import compile_model, plan
+from lpu.tools.cycles import Pass, Port, decoded, predict
+from lpu.tools.errors import ToolError, UserError
+from lpu.tools.geometry import DECODERS, Coarse, blank_model
+from lpu.tools.head_mode import HeadMode
+from lpu.tools.library import Recipe
+from lpu.tools.profiling import passes
+from lpu.tools.runtime import Usage
+from lpu.tools.sweep import grid, local, measure, records, table
+from lpu.tools.sweep.measure import ANSWER, Answers
+from lpu.tools.sweep.plan import Entry
+from lpu.tools.sweep.point import Point, identity, versions
+from lpu.tools.sweep.rule import AUTO, budget, simulation_seconds
+from lpu.tools.sweep.traffic import usage
+
+TINY, KV260 = PRESETS["tiny"], PRESETS["kv260"]
+SMALL = ("stories260k", "--context", 40, "--rtl", "never")
+IDEAL = board_memory.named("ideal")
+
+
+def point(**changes: Any) -> Point:
+    """a small one"""
+    known = {
+        "model": "stories260k", "identity": identity(DECODERS["stories260k"]), "recipe": Recipe(), "config": TINY,
+        "head": "full", "context": 40, "memory": IDEAL, "board": None, "rtl_seconds": 0.0, "synthesis": None,
+        "versions": versions(),
+    }
+    return Point(**(known | changes))
+
+
+# -- the grid ------------------------------------------------------------------------------------------------------
+
+
+def test_grid() -> None:
+    """every combination, the last field fastest; numbers as such; a value once"""
+    values = grid.parse(["engines=1,2", "memory.fifo_beats= 64 ,128,64", "clock_mhz=62.5"])
+    assert values == {"engines": [1, 2], "memory.fifo_beats": [64, 128], "clock_mhz": [62.5]}
+    made = grid.variants(TINY, values)
+    assert [(v.config.engines, v.config.memory.fifo_beats) for v in made if v.config] == [
+        (1, 64), (1, 128), (2, 64), (2, 128)]
+    assert made[2].config == TINY.replace(engines=2, memory__fifo_beats=64, clock_mhz=62.5)
+    assert made[2].values == {"engines": 2, "memory.fifo_beats": 64, "clock_mhz": 62.5}
+    assert [v.config for v in grid.variants(TINY, {})] == [TINY]
+    assert {"engines", "numerics.block", "limits.max_hidden", "memory.page", "clock_mhz"} <= set(grid.fields())
+    assert not {"name", "board", "memory", "limits"} & set(grid.fields())
+
+
+def test_impossible_machines() -> None:
+    """are variants with the rule that they break"""
+    made = grid.variants(TINY, grid.parse(["pods=2,3", "engines=1,two"]))
+    assert [v.config is None for v in made] == [False, True, True, True]
+    assert "pods = 3 must be a power of two" in str(made[2].error)
+    assert "engines must be a whole number, not 'two'" in str(made[1].error)
+
+
+@pytest.mark.parametrize(("item", "words"), [
+    ("engine=1", "engine; did you mean engines?"), ("max_hidden=1", "did you mean limits.max_hidden?"),
+    ("memory.fifo=1", "did you mean memory.fifo_beats?"), ("zzz=1", "known: engines"), ("engines", "of the form"),
+    ("engines=1,,2", "of the form"), ("=1", "of the form"), ("board=kv260", "unknown configuration field board"),
+])
+def test_items(item: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        grid.parse([item])
+    assert words in str(caught.value)
+
+
+def test_a_field_twice() -> None:
+    with pytest.raises(ConfigError, match="names engines twice"):
+        grid.parse(["engines=1", "engines=2"])
+
+
+# -- a point -------------------------------------------------------------------------------------------------------
+
+
+def test_key() -> None:
+    """depends on whatever the answer does, and on no name"""
+    base = point().key
+    changed = [
+        {"identity": "x"}, {"config": TINY.replace(clock_mhz=50)}, {"config": TINY.replace(memory__fifo_beats=256)},
+        {"head": "coarse"}, {"context": 41}, {"memory": board_memory.named("ideal", latency=31)},
+        {"memory": board_memory.PortMemory(kind="on-chip", model=IDEAL.model)}, {"memory": board_memory.named("ddr4")},
+        {"board": board.load("kv260")}, {"rtl_seconds": math.inf}, {"synthesis": {"lut": 1.0}}, {"versions": "x"},
+        {"recipe": Recipe(kv=16)},
+    ]
+    keys = [point(**change).key for change in changed]
+    assert len({base, *keys}) == 1 + len(changed)
+    for same in ({"model": "elsewhere/stories260k"}, {"config": TINY.replace(name="other", board="kv260")}):
+        assert point(**same).key == base
+
+
+def test_key_of_a_text(tmp_path: Path) -> None:
+    """is that of its content"""
+    keys = []
+    for name, text in (("a", "Once upon a time."), ("b", "Once upon a time."), ("c", "Once upon a dime.")):
+        file = tmp_path / f"{name}.txt"
+        file.write_text(text)
+        keys.append(point(recipe=Recipe(text=file)).key)
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_identity() -> None:
+    sizes = DECODERS["stories260k"]
+    assert identity(sizes) == identity(dataclasses.replace(sizes))
+    assert identity(sizes) != identity(dataclasses.replace(sizes, layers=6))
+
+
+def test_rule() -> None:
+    """long simulations and large machines are left to the model"""
+    small, large = (simulation_seconds(c, 20_000) for c in (TINY, PRESETS["v80"]))
+    assert small < AUTO < large
+    assert simulation_seconds(TINY, 1e9) > AUTO
+    assert simulation_seconds(TINY.replace(engines=4), 1e6) > simulation_seconds(TINY.replace(engines=2), 1e6)
+    assert [budget(t) for t in ("auto", "never", "always", "90.5")] == [AUTO, 0, math.inf, 90.5]
+    for text in ("sometimes", "-1", "nan"):
+        with pytest.raises(UserError, match=f"--rtl {text} is not auto"):
+            budget(text)
+
+
+# -- its answer ----------------------------------------------------------------------------------------------------
+
+
+def test_answer_of_the_model() -> None:
+    answer = measure.measure(point())
+    assert list(answer) == list(ANSWER)
+    assert (answer["cycles_source"], answer["error"]) == ("model", None)
+    assert answer["tokens_per_s"] == 100e6 / answer["cycles_per_token"]
+    assert 60 < answer["useful_beats_pct"] < 95
+    assert json.loads(json.dumps(answer, allow_nan=False)) == answer
+
+
+def test_answer_of_the_rtl(monkeypatch: pytest.MonkeyPatch) -> None:
+    """the stand-in's cycles and beats"""
+    monkeypatch.setattr(passes, "NativeSimulation", Standing)
+    answer = measure.measure(point(rtl_seconds=math.inf))
+    assert (answer["cycles_per_token"], answer["cycles_source"], answer["useful_beats_pct"]) == (1000, "rtl", 50)
+    assert answer["tokens_per_s"] == 1e5
+    assert answer["energy_per_token_j"] == joules(Usage(2, data_beats=1000), lanes=8, tokens=1)
+
+
+class Standing(ProgramBackend):
+    """that runs no program"""
+
+    def _pass(self, now: Any) -> None:
+        self._counted += 1
+
+    def close(self) -> None:
+        pass
+
+
+def test_answer_of_an_impossible_point() -> None:
+    """is the rule; not a number"""
+    answer = measure.measure(point(context=513))
+    assert "context 513" in answer.pop("error")
+    assert set(answer.values()) == {None}
+
+
+def test_other_sources_or_models_are_refused() -> None:
+    for change, words in (({"versions": "x"}, "other sources"), ({"identity": "x"}, "stories260k is another one")):
+        outcome = measure.attempt(point(**change))
+        with pytest.raises(ToolError, match=words):
+            outcome.answer()
+
+
+def test_a_crash_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "predict", lambda *_: 1 / 0)
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        measure.attempt(point()).answer()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["full", "coarse"])
+def test_beats_are_those_of_the_rtl(mode: str) -> None:
+    """program, data and written beats, and with them the energy"""
+    head = HeadMode(mode, k=8)
+    coarse = Coarse(tiles=8) if head.coarse else None
+    model = blank_model(DECODERS["stories260k"], TINY.numerics, coarse=coarse, k=8)
+    machine = passes.Machine(compile_model(model, TINY, context=24, head=head), memory_model("ideal"), activity=True,
+                             what="", progress=lambda *_: None, quiet=True)
+    found = machine.run(1, 23).usage
+    machine.close()
+    programs = [decoded(b"".join(op for _, op in ops)) for ops in plan(model, TINY, context=24, head=head)]
+    told = usage(predict(TINY, programs, Pass(base=23), Port(read_latency=32, write_latency=32)), programs, TINY, 1)
+    for name in ("passes", "data_beats", "program_beats", "write_beats"):
+        assert getattr(told, name) == getattr(found, name), name
+    assert told.cycles == pytest.approx(found.cycles, rel=0.02)
+
+
+# -- the memory of a board -----------------------------------------------------------------------------------------
+
+
+def test_board_memories() -> None:
+    """give what the board file says, spread over the machine's memories"""
+    checked = 0
+    for name in board.names():
+        b = board.load(name)
+        for engines in (1, 2, 6, 32):
+            config = PRESETS[b.name].replace(engines=engines)
+            found = board_memory.of_board(b, config)
+            assert found.kind == b.memory.kind
+            checked += 1
+            if found.model.dram is None:
+                assert (found.kind, found.model.read_latency) == ("on-chip", 2)
+                continue
+            count = found.model.channel_count(config.channels)
+            assert count <= b.memory.channels
+            assert found.model.dram.peak_bytes_per_second * b.memory.channels == pytest.approx(1e9 * b.memory.peak_gb_s,
+                                                                                              rel=0.01)
+    assert checked == 4 * len(board.names()) > 20
+    six = board_memory.of_board(board.load("u200"), PRESETS["u200"].replace(engines=6)).model
+    assert six.channel_count(6) == 3, "four channels cannot be shared evenly by six memories"
+    assert board_memory.of_board(board.load("kv260"), KV260, latency=50).model.read_latency == 50
+
+
+# -- the table -----------------------------------------------------------------------------------------------------
+
+
+def entries() -> tuple[list[Entry], dict[str, dict[str, Any]]]:
+    """a possible row and an impossible one, of two orders"""
+    asked = {"model": "m", "head": "full", "context": 40, "lanes": 8, "pods": 1, "memory.page": 4096, "board": None,
+             "clock_mhz": 100.0, "memory": "ideal", "command": "lpu sweep"}
+    points = [point(config=TINY.replace(engines=e)) for e in (10, 2)]
+    made = [Entry(asked={**asked, "engines": p.config.engines}, point=p) for p in points]
+    made.append(Entry(asked={**asked, "engines": "x", "context": None}, point=None, error="no, never"))
+    answers = {p.key: dict.fromkeys(ANSWER) | {"cycles_per_token": 7, "cycles_source": "rtl", "fits": True}
+               for p in points}
+    return made, answers
+
+
+def test_rows() -> None:
+    """sorted by what was asked, numbers as numbers, with all columns"""
+    made, answers = entries()
+    rows = table.rows(made, answers, ["memory.page"])
+    assert [row["engines"] for row in rows] == ["x", 2, 10]
+    assert [row["error"] for row in rows] == ["no, never", None, None]
+    assert all(list(row) == table.columns(["memory.page"]) for row in rows)
+    assert rows == table.rows(made[::-1], dict(reversed(answers.items())), ["memory.page"])
+
+
+def test_files(tmp_path: Path) -> None:
+    """Parquet and CSV say the same, twice with the same bytes"""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    made, answers = entries()
+    rows = table.rows(made, answers, ["memory.page"])
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        table.save(tmp_path / folder, rows, ["memory.page"])
+    for name in table.FILES:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == sorted(table.FILES)
+    stored = parquet.read_table(tmp_path / "a" / "sweep.parquet")
+    assert json.loads(stored.schema.metadata[b"lpu"]) == {"swept": ["memory.page"]}
+    assert stored.column_names == table.columns(["memory.page"])
+    back = stored.to_pylist()
+    assert back == [{**row, "engines": str(row["engines"])} for row in rows], "a column that holds a word holds words"
+    types = {f.name: str(f.type) for f in stored.schema}
+    assert (types["context"], types["lut"], types["fits"], types["memory.page"]) == ("int64", "double", "bool", "int64")
+    with (tmp_path / "a" / "sweep.csv").open() as file:
+        cells = list(csv.DictReader(file))
+    assert [c["error"] for c in cells] == ["no, never", "", ""]
+    assert [c["cycles_per_token"] for c in cells] == ["", "7", "7"]
+
+
+def test_records(tmp_path: Path) -> None:
+    """a record is whole or not there; what a killed sweep left half done is removed; one sweep at a time"""
+    out = tmp_path / "out"
+    answer = dict.fromkeys(ANSWER) | {"cycles_per_token": 5}
+    with records.opened(out) as kept:
+        kept.put("k", answer)
+        assert kept.get("k") == answer
+        assert kept.get("other") is None
+        with pytest.raises(ToolError, match="another sweep is writing"), records.opened(out):
+            pass
+    (out / "points" / ".k.77.part").write_text("{")
+    (out / "points" / "damaged.json").write_text("{")
+    (out / "points" / "short.json").write_text("{}")
+    with records.opened(out) as kept:
+        assert kept.get("k") == answer
+        assert kept.get("damaged") is None
+        assert kept.get("short") is None
+    assert not list(out.rglob("*.part"))
+
+
+# -- the command ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, tinytales: Path) -> Lpu:
+    """runs a command in this process, points too"""
+
+    def here(points: Sequence[Point], jobs: int) -> Answers:
+        assert jobs >= 1
+        return ((p, measure.attempt(p).answer()) for p in points)
+
+    monkeypatch.setattr(local, "run", here)
+    monkeypatch.setattr(measure, "_models", {})
+    return runner(monkeypatch, capsys, tmp_path)
+
+
+def test_json(lpu: Lpu, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = ("sweep", *SMALL, "--grid", "engines=1,2", "pods=1,3", "--head", "full,coarse", "--out", out, "--json")
+    code, text, err = lpu(*command)
+    assert code == 0, err
+    data = json.loads(text)
+    assert (data["points"], data["measured"], data["kept"], data["impossible"]) == (8, 4, 0, 4)
+    assert [(r["head"], r["engines"], r["pods"]) for r in data["rows"]] == [
+        (h, e, p) for h in ("coarse", "full") for e in (1, 2) for p in (1, 3)]
+    assert all("pods = 3 must be a power of two" in r["error"] for r in data["rows"] if r["pods"] == 3)
+    possible = [r for r in data["rows"] if r["error"] is None]
+    assert {r["cycles_source"] for r in possible} == {"model"}
+    assert possible[2]["cycles_per_token"] > 1.5 * possible[3]["cycles_per_token"], "two engines are faster"
+    again = json.loads(lpu(*command)[1])
+    assert (again["measured"], again["kept"]) == (0, 4)
+    assert again["rows"] == data["rows"]
+    assert sorted(p.name for p in out.iterdir()) == [".lock", "manifest.json", "points", "sweep.csv", "sweep.parquet"]
+    row = possible[2]
+    assert row["command"] == ("lpu sweep stories260k --rtl never --context 40 --head full --grid engines=1 lanes=8 "
+                              "pods=1")
+    alone = json.loads(lpu(*shlex.split(row["command"])[1:], "--json")[1])
+    assert alone["rows"] == [row], "the command reproduces the point"
+
+
+def test_words_of_the_command(lpu: Lpu, tmp_path: Path) -> None:
+    """whatever changes an answer is in it; two models, two contexts, a board, a field of a group"""
+    code, text, err = lpu(
+        "sweep", "stories260k", "stories15m", "--preset", "kv260", "--grid", "memory.fifo_beats=256,512",
+        "--set", "limits.max_ffn=2048", "--context", "24,40", "--memory", "ddr4", "--drams", 1, "--latency", 30,
+        "--kv", 16, "--board", "u200", "--rtl", 0, "--json")
+    assert code == 0, err
+    rows = json.loads(text)["rows"]
+    assert len(rows) == 8
+    assert {(r["board"], r["memory"], r["clock_mhz"]) for r in rows} == {("u200", "ddr4", 300.0)}
+    row = next(r for r in rows if r["model"] == "stories15m" and r["memory.fifo_beats"] == 512 and r["context"] == 24)
+    words = shlex.split(row["command"])
+    alone = json.loads(lpu(*words[1:], "--json")[1])["rows"]
+    assert [alone[0]["cycles_per_token"], alone[0]["command"]] == [row["cycles_per_token"], row["command"]]
+    for word in ("--kv 16", "--latency 30", "--drams 1", "--set limits.max_ffn=2048", "memory.fifo_beats=512"):
+        assert word in row["command"]
+
+
+def test_board(lpu: Lpu) -> None:
+    """of the preset unless named; gives clock and memory, unless those are"""
+    def row(*options: object) -> dict[str, Any]:
+        code, text, err = lpu("sweep", *SMALL, "--json", *options)
+        assert code == 0, err
+        return json.loads(text)["rows"][0]
+
+    found = row("--preset", "kv260")
+    assert (found["board"], found["clock_mhz"], found["memory"]) == ("kv260", 300, "ddr4")
+    found = row("--preset", "kv260", "--board", "u55c")
+    assert (found["board"], found["clock_mhz"], found["memory"]) == ("u55c", 450, "hbm2")
+    found = row("--preset", "kv260", "--grid", "clock_mhz=200", "--memory", "ideal")
+    assert (found["board"], found["clock_mhz"], found["memory"]) == ("kv260", 200, "ideal")
+    assert found["tokens_per_s"] == 200e6 / found["cycles_per_token"]
+    assert row("--preset", "kv260", "--set", "clock_mhz=200")["clock_mhz"] == 200
+    assert row()["board"] is None
+
+
+def test_table(lpu: Lpu) -> None:
+    code, text, _ = lpu("sweep", *SMALL, "--grid", "engines=1,2,99")
+    assert code == 0
+    lines = [line.split() for line in text.splitlines()]
+    assert any(line[:1] == ["1"] and "model" in line for line in lines)
+    assert "impossible: 1 of them: engines = 99 is outside 1 to 64" in " ".join(text.split())
+    assert "2 measured, 0 on record before, 1 impossible" in text
+
+
+def test_models_are_calibrated_once(lpu: Lpu) -> None:
+    """before the workers want them; the shipped model is the default"""
+    code, text, err = lpu("sweep", "--context", 16, "--rtl", "never", "--grid", "engines=1,2", "--head", "full,coarse",
+                          "--json")
+    assert code == 0, err
+    rows = json.loads(text)["rows"]
+    assert {r["model"] for r in rows} == {"tinytales"}
+    assert [r["error"] for r in rows] == [None] * 4
+    assert len([c for c in calls if c.startswith("kv")]) == 1
+    assert len([c for c in calls if c.startswith("fit")]) == 1
+
+
+def test_a_model_that_does_not_fit_is_a_row(lpu: Lpu) -> None:
+    rows = json.loads(lpu("sweep", *SMALL, "--grid", "limits.max_ffn=128,256", "--json")[1])["rows"]
+    assert "feed-forward size is 172, 44 above limits.max_ffn = 128" in rows[0]["error"]
+    assert rows[1]["error"] is None
+
+
+def test_interrupted(lpu: Lpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    """what is done stays, and the line says how to go on"""
+    def interrupted(points: Sequence[Point], jobs: int) -> Answers:
+        yield points[0], measure.measure(points[0])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(local, "run", interrupted)
+        code, out, err = lpu("sweep", *SMALL, "--grid", "engines=1,2,3")
+    assert (code, out) == (130, "")
+    assert "lpu: interrupted: 1 of 3 points are on record; the same command goes on" in err
+    data = json.loads(lpu("sweep", *SMALL, "--grid", "engines=1,2,3", "--json")[1])
+    assert (data["kept"], data["measured"]) == (1, 2)
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    (("--grid", "engine=1"), ("engine", "did you mean engines?")),
+    (("--grid", "engines=0,65"), ("no point of the grid is possible", "engines = 0 is outside 1 to 64")),
+    (("--context", "600"), ("no point of the grid is possible", "context 600")),
+    (("--context", "a"), ("--context a", "whole numbers")),
+    (("--head", "full,corse"), ("'corse'", "full or coarse")),
+    (("--head", "certified"), ("lpu profile --fine-rows",)),
+    (("--rtl", "maybe"), ("--rtl maybe", "auto, never, always")),
+    (("--board", "kv26"), ("kv26", "did you mean kv260?")),
+    (("--preset", "kv26"), ("kv26", "did you mean kv260?")),
+    (("--jobs", "0"), ("--jobs 0 is below 1",)),
+    (("--jobs", "1", "--scheduler", "tcp://x:1"), ("--jobs or --scheduler",)),
+    (("--drams", "2"), ("--drams", "--memory ddr4 or hbm2")),
+    (("--latency", "0"), ("latency 0",)),
+])
+def test_refused(lpu: Lpu, tmp_path: Path, options: tuple[str, ...], words: tuple[str, ...]) -> None:
+    """one line, code 2, nothing written"""
+    refused(lpu("sweep", "stories260k", *options, "--out", tmp_path / "out"), *words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_models_and_folders_are_refused(lpu: Lpu, tmp_path: Path) -> None:
+    refused(lpu("sweep", "stories26k"), "no model at stories26k", "did you mean stories260k?")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("mine")
+    refused(lpu("sweep", *SMALL, "--out", tmp_path / "mine"), "holds other files")
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["file"]
+
+
+def test_without_pyarrow(lpu: Lpu, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """said before anything is measured"""
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    refused(lpu("sweep", *SMALL, "--out", tmp_path / "out"), "pip install 'hte-lpu[sweep]'")
+    assert not (tmp_path / "out").exists()
+    assert lpu("sweep", *SMALL)[0] == 0, "the table on the terminal needs none"
+
+
+def test_without_distributed(lpu: Lpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "distributed", None)
+    refused(lpu("sweep", *SMALL, "--scheduler", "tcp://127.0.0.1:1"), "pip install 'hte-lpu[sweep]'")
