@@ -208,18 +208,25 @@ def test_pareto(results: list[Path]) -> None:
 
 
 def test_scaling(results: list[Path]) -> None:
+    """speed-ups by hand; pods, which change no cycles of one token, share a line"""
     (figure,) = machines.scaling(inputs.load(results[:1]))
     found = series_of(figure)
-    assert len(found) == 12
-    assert next(iter(found)) == "16 lanes, 1 pod, kv260"
+    assert list(found) == ["16 lanes, kv260", "32 lanes, kv260", "16 lanes, u55c", "32 lanes, u55c"]
     by = {(r["board"], r["engines"], r["lanes"], r["pods"]): r["cycles_per_token"] for r in sweep()}
     one = by["u55c", 1, 16, 1]
-    assert found["16 lanes, 1 pod, u55c"] == [(n, one / by["u55c", n, 16, 1]) for n in (1, 2, 4, 8, 16)]
+    assert found["16 lanes, u55c"] == [(n, one / by["u55c", n, 16, 1]) for n in (1, 2, 4, 8, 16) for _ in range(3)]
     (ideal,) = figure.guides
     assert (ideal.start, ideal.end) == ((1, 1), (16, 16))
-    first = figure.series[0].points[1]
-    assert first.record.facts[0][0] == "speed-up"
+    assert figure.series[0].points[4].record.facts[0] == ("speed-up", "1.99 × (99.6% of ideal)")
     assert machines.scaling(inputs.load([])) == []
+
+
+def test_settings_that_tell_nothing_apart() -> None:
+    """by themselves neither lanes nor pods change cycles here, for they change together: one of them stays"""
+    rows = [{"engines": n, "lanes": 8 * k, "pods": k, "cycles_per_token": 999 // n // k}
+            for n, k in product((1, 2), (1, 2))]
+    assert machines._telling(rows, ["lanes", "pods"]) == ["pods"]
+    assert machines._telling(rows[::2], ["lanes", "pods"]) == []
 
 
 def test_scaling_from_more_than_one_engine(tmp_path: Path) -> None:
@@ -326,7 +333,7 @@ def test_plotly_knows_what_it_is_given(results: list[Path]) -> None:
         made = graph_objects.Figure(data=data["traces"], layout=data["layout"])
         assert len(made.data) == len(figure.series) + len(figure.guides)
         checks += len(made.data)
-    assert checks > 40
+    assert checks > 30
 
 
 # -- the command -----------------------------------------------------------------------------------------------------
@@ -346,7 +353,9 @@ def test_command(lpu: Lpu, results: list[Path], tmp_path: Path) -> None:
     assert [f["kind"] for f in data["files"]] == ["sweep", "profile", "profile", "bench", "budgets", "lmhead"]
     written = sorted(p.name for p in figures.iterdir())
     assert written == sorted(["manifest.json", *(f"{n}.{s}" for n in names for s in ("png", "svg"))])
-    assert (figures / "pareto.svg").read_text().startswith("<?xml")
+    drawn = (figures / "pareto.svg").read_text()
+    assert "the part is full" in drawn, "text is text"
+    assert "sans-serif" in drawn
     text = out.read_text()
     assert "<title>A &amp; B</title>" in text
     assert "Once &lt;upon&gt;" in text

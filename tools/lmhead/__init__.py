@@ -1,1 +1,1 @@
-"""The coarse-fine LM head, offline: hidden states, the fit of basis and codebooks, exploration, a picture."""
+"""The coarse-fine LM head, offline: hidden states, the fit of basis and codebooks, exploration."""

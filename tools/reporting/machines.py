@@ -93,16 +93,12 @@ def _around(values: Sequence[float]) -> tuple[float, float]:
 
 def scaling(inputs: Inputs) -> list[Figure]:
     """speed-up against engines"""
-    columns = dict.fromkeys(name for row in inputs.sweep for name in settings(row) if name != "engines")
-    found = []
-    for group in groups(inputs.sweep, list(columns)):
-        ordered = sorted(group.rows, key=lambda r: r["engines"])
-        if ordered[0]["engines"] < ordered[-1]["engines"]:
-            found.append(Group(group.name, tuple(ordered)))
-    if not found:
+    columns = list(dict.fromkeys(name for row in inputs.sweep for name in settings(row) if name != "engines"))
+    alike = [g.rows for g in groups(inputs.sweep, columns) if len({r["engines"] for r in g.rows}) > 1]
+    rows = sorted((r for group in alike for r in group), key=lambda r: r["engines"])
+    if not rows:
         return []
-    rows = [r for group in found for r in group.rows]
-    found = groups(rows, list(columns))  # names of what is left
+    found = groups(rows, _telling(rows, columns))
     series = tuple(
         Series(name=group.name or "speed-up", colour=colour(i), symbol=symbol(i), line="solid",
                points=tuple(_scaled(r, group.rows[0]) for r in group.rows))
@@ -115,14 +111,26 @@ def scaling(inputs: Inputs) -> list[Figure]:
     return [Figure(
         name="scaling",
         title="Scaling with engines",
-        caption=f"{common(rows)}Cycles a token of the machine with the fewest engines over those of the one with "
-                "more, times the former's engines. Dashed: ideal, as many times faster as there are engines. "
+        caption=f"{common(rows)}Cycles a token of the machine with the fewest engines over those of the one with more, "
+                "times the former's engines. Dashed: ideal, as many times faster as there are engines. Settings that "
+                "change no cycles share a line. "
                 + source(rows),
         x=Axis(title="engines", log=True, ticks=ticks, range=(first / 1.15, last * 1.15)),
         y=Axis(title="speed-up over one engine, ×", log=True, ticks=ticks),
         series=series,
         guides=(Guide(name="ideal", start=(first, first), end=(last, last)),),
     )]
+
+
+def _telling(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
+    """`columns` without those settings that change no machine's cycles by more than a thousandth"""
+    kept = list(columns)
+    for name in columns:
+        rest = [n for n in kept if n != name]
+        counts = [[r["cycles_per_token"] for r in group.rows] for group in groups(rows, ["engines", *rest])]
+        if name not in WORKLOAD and all(max(found) <= 1.001 * min(found) for found in counts):
+            kept = rest
+    return kept
 
 
 def _scaled(row: Row, least: Row) -> Point:

@@ -13,7 +13,9 @@ from .figure import Axis, Figure, Series
 _SYMBOLS = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "triangle-down": "v", "cross": "x",
             "pentagon": "p", "star": "*"}  # fmt: skip
 _LINES = {"solid": "-", "dash": "--", "": ""}
-_SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "lpu", "font.family": ["DejaVu Sans"], "font.size": 10}
+_SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "lpu", "font.size": 10,
+                  "font.family": ["DejaVu Sans", "sans-serif"], "font.sans-serif": ["DejaVu Sans"]}
+"""text stays text in an SVG; its fonts are matplotlib's own, or what a browser has"""
 _DATES = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 """what would make two files differ"""
 
@@ -79,7 +81,8 @@ def _axis(axis: Any, scale: Any, limits: Any, told: Axis) -> None:
 def _points(axes: Any, figure: Figure) -> None:
     for guide in figure.guides:
         xs, ys = zip(guide.start, guide.end, strict=True)
-        axes.plot(xs, ys, linestyle="--", color=LIGHT["dim"], linewidth=1.2, label=guide.name)
+        axes.plot(xs, ys, linestyle="--", color=LIGHT["dim"], linewidth=1.2)
+        _label(axes, guide.name, guide.start if xs[0] == xs[1] else guide.end)
     for series in figure.series:
         colour = LIGHT[series.colour]
         axes.plot(
@@ -95,16 +98,12 @@ def _points(axes: Any, figure: Figure) -> None:
             label=series.name,
         )
         for p in series.points:
-            if p.label:
-                axes.annotate(
-                    p.label,
-                    (p.x, p.y),
-                    xytext=(-5, 5),
-                    textcoords="offset points",
-                    ha="right",
-                    fontsize=8,
-                    color=LIGHT["dim"],
-                )
+            _label(axes, p.label, (p.x, p.y))
+
+
+def _label(axes: Any, text: str, at: tuple[float, float]) -> None:
+    """above and left of a place"""
+    axes.annotate(text, at, xytext=(-5, 4), textcoords="offset points", ha="right", fontsize=8, color=LIGHT["dim"])
 
 
 def _bars(axes: Any, figure: Figure) -> None:
