@@ -240,25 +240,6 @@ class Config:
         """entries of lookup tables that travel together in a pass of one token, in the places of the tokens"""
         return min(self.pods, self.lanes)
 
-    def memory_bits(self) -> dict[str, int]:
-        """on-chip memory in bits of the whole machine, by use"""
-        n, p, lanes = self.engines, self.pods, self.lanes
-        num, lim = self.numerics, self.limits
-        per_engine = {
-            "beat FIFO": self.memory.fifo_beats * self.beat_bits,
-            "residual": lim.max_hidden * p * num.residual_bits,
-            "normed activations": lim.max_hidden * p * 16,
-            "norm records": self.norm_beats * self.beat_bits,
-            "gathered activations": self.gather_depth * p * 16,
-            "vector buffer": lim.vector_rows * lanes * p * 16,
-            "activation tables": (1 << num.table_bits) * 32 * p,
-            "softmax": p * (2 * num.block * 20 + self.padded_head_dim * 32),
-            "RoPE": p * self.padded_head_dim // 2 * 32,
-            "lookup tables": lim.max_index_beats * lanes * (256 + 16) * p * 16,
-            "coarse scores": lim.max_shard * 17 * p // 16 * 16,
-        }
-        return {k: n * v for k, v in per_engine.items()} | {"tokens of a loop": self.loop_tokens * (20 + 32)}
-
     # -- files ------------------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:

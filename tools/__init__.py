@@ -15,6 +15,7 @@
 | `runtime`, `sampling`                        | text from a decoder                                           |
 | `library`, `digest`                          | what a user names as MODEL; results that are remembered       |
 | `board`                                      | boards, their parts and memories                              |
+| `resources/`                                 | what a machine takes of a board, without synthesis            |
 | `commands/`, `report`, `cli`, `errors`       | the `lpu` command                                             |
 | `generate`, `doctor`, `documentation`        | Verilog folders; what is missing; generated pages             |
 | `draw`, `geometry`                           | models of known sizes: random weights, or zeros to time       |

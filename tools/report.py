@@ -21,6 +21,7 @@ from .board import Board
 from .head_mode import HeadMode
 from .library import Progress as Callback
 from .lmhead.traffic import Traffic
+from .resources.memories import memory_bits
 from .runtime import Generation, HeadPass, Usage
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -110,7 +111,7 @@ def presets(configs: Mapping[str, Config], boards: Mapping[str, Board]) -> Table
             board.part if board else "simulation",
             f"{c.engines} × {c.lanes} × {c.pods}",
             c.multipliers,
-            sum(c.memory_bits().values()),
+            sum(memory_bits(c).values()),
             c.bytes_per_cycle,
             round(c.clock_mhz),
             round(c.bytes_per_cycle * c.clock_mhz / 1000, 1),

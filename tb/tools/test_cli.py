@@ -21,6 +21,7 @@ from lpu.tb.quick_commands import Lpu, calls, refused, runner
 from lpu.tools import library, report
 from lpu.tools.commands import run
 from lpu.tools.lmhead import explore, fit
+from lpu.tools.resources.memories import memory_bits
 
 
 class Breakable(ProgramBackend):
@@ -483,7 +484,7 @@ def test_presets(lpu: Lpu) -> None:
     for name, config in PRESETS.items():
         assert name in out
         assert f"{config.multipliers:,}" in out
-        assert f"{sum(config.memory_bits().values()):,}" in out
+        assert f"{sum(memory_bits(config).values()):,}" in out
     data = json.loads(lpu("presets", "--json")[1])
     assert data["kv260"]["multipliers"] == 256
     assert data["kv260"]["bytes_per_cycle"] == 64

@@ -6,6 +6,7 @@ import dataclasses
 
 from ...hdl.config import PRESETS
 from .. import board, report
+from ..resources.memories import memory_bits
 from .options import Json
 
 
@@ -20,8 +21,8 @@ def command(as_json: Json = False) -> int:
                     "board_details": dataclasses.asdict(boards[c.board]) if c.board else None,
                     "multipliers": c.multipliers,
                     "bytes_per_cycle": c.bytes_per_cycle,
-                    "memory_bits": sum(c.memory_bits().values()),
-                    "memory_bits_by_use": c.memory_bits(),
+                    "memory_bits": sum(memory_bits(c).values()),
+                    "memory_bits_by_use": memory_bits(c),
                     "fingerprint": c.fingerprint,
                 }
                 for name, c in PRESETS.items()

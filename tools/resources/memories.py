@@ -1,0 +1,150 @@
+"""Every memory of a machine by its shape: what Amaranth makes of the units, without elaborating them.
+
+Widths and depths come from the units' own layouts and constants; `tb/tools/test_resources.py` holds the list to the
+emitted Verilog, memory by memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from ...hdl.config import Config
+from ...sim.golden.head import BOUND_BITS
+from ...sim.golden.osu import SCORE_BITS
+from ...sim.golden.tables import exp2_table, reciprocal_table, rsqrt_table
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ram:
+    """`count` equal memories with one write port (a ROM has none) and one read port, both on the same clock."""
+
+    use: str
+    """what for, as `memory_bits` counts it"""
+    width: int
+    depth: int
+    count: int = 1
+    parts: int = 1
+    """of a word, equally wide, that are written one by one"""
+    rom: bool = False
+    clocked: bool = True
+    """the read port has a register; else a word is there in the cycle of its address"""
+
+    @property
+    def bits(self) -> int:
+        """of all of them"""
+        return self.width * self.depth * self.count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memories:
+    """Those of one engine, and those that all engines share."""
+
+    engine: tuple[Ram, ...]
+    hub: tuple[Ram, ...]
+
+
+@cache
+def memories(config: Config) -> Memories:
+    """all memories of `config`"""
+    return Memories(engine=tuple(r for r in _engine(config) if r.depth), hub=tuple(_hub(config)))
+
+
+def memory_bits(config: Config) -> dict[str, int]:
+    """on-chip memory in bits of the whole machine, by use"""
+    found = memories(config)
+    bits: dict[str, int] = {}
+    for rams, times in ((found.engine, config.engines), (found.hub, 1)):
+        for ram in rams:
+            bits[ram.use] = bits.get(ram.use, 0) + times * ram.bits
+    return bits
+
+
+def _fifo(use: str, width: int, depth: int) -> Ram:
+    """`SyncFIFOBuffered`: the last place is a register beside the memory"""
+    return Ram(use=use, width=width, depth=depth - 1)
+
+
+def _rom(use: str, table: tuple[NDArray, NDArray], count: int = 1) -> Ram:
+    """`InterpolatedRom`: base and step of a segment, each as wide as its values need"""
+    base, step = table
+    return Ram(use=use, width=range_bits(base) + range_bits(step), depth=len(base), count=count, rom=True)
+
+
+def range_bits(values: NDArray) -> int:
+    low, high = int(values.min()), int(values.max())
+    return max(high.bit_length(), (-low - 1).bit_length()) + 1 if low < 0 else high.bit_length()
+
+
+def _engine(c: Config) -> Iterable[Ram]:
+    from ...hdl.common.credit_fifo import CreditFifo
+    from ...hdl.common.fixed import ShiftSaturate
+    from ...hdl.common.payloads import OP_BITS, accumulators, row_job
+    from ...hdl.control.fetch import fetched_op
+    from ...hdl.engine.bound_memory import BLOCK_BITS
+    from ...hdl.engine.engine import JOB_QUEUE, OP_QUEUE
+    from ...hdl.engine.osu import Osu, _inverse, _item, _Merge, attention_element
+    from ...hdl.engine.parameters import _BEATS
+    from ...hdl.engine.pods import Pods, drained_lane
+    from ...hdl.engine.requantise import Requantiser, requantiser_output
+    from ...hdl.engine.row_records import row_record
+    from ...hdl.engine.row_terms import row_term
+    from ...hdl.engine.sfu import Sfu, element
+    from ...hdl.engine.sources import requantiser_tag
+    from ...hdl.memory.reader import PROGRAM_FIFO
+
+    p, lanes, beat, num, lim = c.pods, c.lanes, c.beat_bits, c.numerics, c.limits
+    yield _fifo("beat FIFO", beat + 1, c.memory.fifo_beats)
+    yield Ram(use="residual", width=num.residual_bits * p, depth=lim.max_hidden, parts=p)
+    yield Ram(use="normed activations", width=16 * p, depth=lim.max_hidden)
+    yield Ram(use="gathered activations", width=16 * p, depth=c.gather_depth, parts=p)
+    yield Ram(use="vector buffer", width=16 * p, depth=lim.vector_rows, count=lanes)
+    yield _fifo("norm records", beat, c.norm_beats)
+    entries = beat // 32  # of (base, step), or of (cosine, sine), in a row
+    yield Ram(use="activation tables", width=beat, depth=max(2, (1 << num.table_bits) // entries), count=p)
+    yield Ram(use="RoPE", width=beat, depth=c.padded_head_dim // 2 // entries, count=p)
+    yield Ram(use="softmax", width=(SCORE_BITS + 1) * p, depth=2 * num.block)
+    yield Ram(use="softmax", width=32 * p, depth=c.padded_head_dim)
+    yield _rom("softmax", exp2_table(num.exp_bits), p)
+    yield _rom("softmax", reciprocal_table(num.reciprocal_bits))
+    yield _rom("norm roots", rsqrt_table(num.rsqrt_bits))
+    yield Ram(use="lookup tables", width=16 * p, depth=256 * lim.max_index_beats, count=lanes, parts=p)
+    yield Ram(use="lookup tables", width=16 * p, depth=16 * lim.max_index_beats, count=lanes, parts=p)
+    yield Ram(use="coarse scores", width=BOUND_BITS * p, depth=lim.max_shard, parts=p)
+    yield Ram(use="coarse scores", width=BOUND_BITS * p, depth=-(-lim.max_shard >> BLOCK_BITS))
+
+    # queues
+    yield _fifo("queues", beat + 1, PROGRAM_FIFO)
+    yield _fifo("queues", fetched_op().size, OP_QUEUE)
+    yield _fifo("queues", OP_BITS, OP_QUEUE)
+    yield Ram(use="queues", width=OP_BITS, depth=2, count=2, clocked=False)  # of epilogue and cache packer
+    for _ in range(2):
+        yield _fifo("queues", row_job(c).size, JOB_QUEUE)
+    yield _fifo("queues", row_job(c).size, lim.max_candidates * p)
+    yield Ram(use="queues", width=beat, depth=2 * _BEATS, count=2)  # records of columns
+    yield _fifo("queues", drained_lane(c).size, ShiftSaturate.latency + CreditFifo.round_trip)
+    yield _fifo("queues", accumulators(c).size, Pods.ROW_FIFO)
+    yield _fifo("queues", row_record(c).size, Pods.ROW_FIFO)
+    yield _fifo("queues", row_term().size, Pods.ROW_FIFO)
+    spare = CreditFifo.round_trip  # places beyond a pipeline's stages
+    inside = Requantiser.latency - CreditFifo.latency
+    yield _fifo("queues", requantiser_output(c, requantiser_tag()).size, inside + spare)
+    yield _fifo("queues", element(c).size, Sfu.latency - CreditFifo.latency + spare)
+    yield _fifo("queues", attention_element(c).size, _Merge.STAGES + spare)
+    sums = (16 + (num.block - 1).bit_length()) * p
+    for width in (_item(c).size, _item(c).size, sums, _inverse(c).size):
+        yield Ram(use="queues", width=width, depth=Osu.ITEMS, clocked=False)
+    yield Ram(use="queues", width=16 * p, depth=2, count=lanes)  # of the cache packer
+
+
+def _hub(c: Config) -> Iterable[Ram]:
+    from ...hdl.common.payloads import INDEX_BITS
+
+    entry = INDEX_BITS + 32
+    yield Ram(use="tokens of a loop", width=entry, depth=max(2, c.loop_tokens))
+    yield Ram(use="results", width=entry, depth=max(2, c.limits.max_candidates), count=c.pods)
