@@ -308,7 +308,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def build(cls: type[Any], data: dict[str, Any], what: str, path: str = "") -> Any:
-    """A `cls`, a dataclass of text, numbers and such dataclasses, from a dictionary, as it comes from a file.
+    """A `cls`, a dataclass of text, numbers, tables of text and such dataclasses, from a dictionary of a file.
 
     A number of type `float` may stand as a whole one. Raises `ConfigError` on a field of `what` that is unknown (with
     the nearest name), missing, or of another type.
@@ -319,9 +319,13 @@ def build(cls: type[Any], data: dict[str, Any], what: str, path: str = "") -> An
         if key not in fields:
             raise ConfigError(f"unknown {what} field {path}{key}; {nearest(path + key, [path + f for f in fields])}")
         kind = types[key]
-        if dataclasses.is_dataclass(kind):
+        inner = next((k for k in (kind, *typing.get_args(kind)) if dataclasses.is_dataclass(k)), None)
+        if inner is not None:
             _require(isinstance(value, dict), f"{path}{key} must be a table of fields, not {value!r}")
-            value = build(typing.cast(type, kind), value, what, f"{path}{key}.")
+            value = build(typing.cast(type, inner), value, what, f"{path}{key}.")
+        elif kind == dict[str, str]:
+            table = isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+            _require(table, f"{path}{key} must be a table of texts, not {value!r}")
         elif kind is str:
             _require(isinstance(value, str), f"{path}{key} must be text, not {value!r}")
         else:

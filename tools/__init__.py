@@ -17,7 +17,9 @@
 | `board`                                      | boards, their parts and memories                              |
 | `resources/`                                 | what a machine takes of a board, without synthesis            |
 | `commands/`, `report`, `cli`, `errors`       | the `lpu` command                                             |
-| `generate`, `doctor`, `documentation`        | Verilog folders; what is missing; generated pages             |
+| `generate`, `register_files`, `vivado/`      | hardware as a folder: Verilog, register map, Vivado project   |
+| `hardware_readme`, `hardware_checks`         | what is in such a folder; other tools' opinion of it          |
+| `doctor`, `documentation`                    | what is missing; generated pages                              |
 | `draw`, `geometry`                           | models of known sizes: random weights, or zeros to time       |
 | `train`                                      | small models from a text file                                 |
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..hdl.config import ConfigError, build, nearest, read_table
@@ -11,6 +11,14 @@ from ..hdl.config import ConfigError, build, nearest, read_table
 FOLDER = Path(__file__).resolve().parent.parent / "boards"
 FAMILIES = ("xcup", "xcv80", "ecp5")
 """UltraScale+, Versal and ECP5: what synthesis has to map for"""
+KINDS = {
+    "zynq-mpsoc": (),
+    "ddr4-xdma": ("memory_interface", "memory_clock_interface", "reset_interface", "pcie_interface",
+                  "pcie_clock_interface", "pcie_reset_interface"),
+    "hbm-xdma": ("memory_clock_interface", "pcie_interface", "pcie_clock_interface", "pcie_reset_interface"),
+    "versal-hbm": ("control_base", "memory_base"),
+}
+"""kinds of Vivado projects (`tools/vivado/KIND.tcl`), and the fields of `Vivado` that each needs"""
 MEMORIES = ("ddr4", "hbm2", "hbm2e", "on-chip")
 
 
@@ -57,6 +65,33 @@ class BoardMemory:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Vivado:
+    """what a project needs to know beyond the part; the interfaces are those of the vendor's board files"""
+
+    kind: str
+    """one of `KINDS`: how the machine meets its host and its memory"""
+    board_part: str
+    """the vendor's board files"""
+    board_connections: str = ""
+    """of a module: where it sits, and on which carrier"""
+    control_base: int = 0
+    """where the host finds the registers"""
+    memory_base: int = 0
+    """where the first byte of the memory lies"""
+    memory_interface: str = ""
+    """of the n-th DRAM, with `%d` in place of n"""
+    memory_clock_interface: str = ""
+    """of its reference clock, likewise; or of that of all"""
+    reset_interface: str = ""
+    """active-low reset of the board"""
+    pcie_interface: str = ""
+    pcie_clock_interface: str = ""
+    pcie_reset_interface: str = ""
+    pins: dict[str, str] = field(default_factory=dict, hash=False)
+    """port of the design → package pin and I/O standard, for what the board files do not know"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Board:
     """A board as its file describes it; a rule that a value breaks is a `ConfigError`."""
 
@@ -71,6 +106,8 @@ class Board:
     """clock for which machines on it are meant"""
     resources: Resources
     memory: BoardMemory
+    vivado: Vivado | None = None
+    """none: Vivado is not the tool for it"""
 
     def __post_init__(self) -> None:
         where = f"board {self.name}: "
@@ -86,6 +123,16 @@ class Board:
         if self.memory.port_bits & (self.memory.port_bits - 1) or self.memory.port_bits < 8:
             raise ConfigError(f"{where}memory.port_bits = {self.memory.port_bits} must be a power of two from 8 on: "
                               "AXI data buses are")
+        if self.memory.ports % self.memory.channels:
+            raise ConfigError(f"{where}memory.ports = {self.memory.ports} must be a multiple of memory.channels = "
+                              f"{self.memory.channels}: each channel has equally many")
+        if self.vivado is not None:
+            kind = self.vivado.kind
+            if kind not in KINDS:
+                raise ConfigError(f"{where}unknown vivado.kind {kind!r}; {nearest(kind, KINDS)}")
+            for name in KINDS[kind]:
+                if not getattr(self.vivado, name):
+                    raise ConfigError(f"{where}a board of kind {kind} needs the field vivado.{name}")
 
 
 def names() -> list[str]:

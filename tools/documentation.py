@@ -66,16 +66,16 @@ def _place(field: isa.Field) -> str:
     )
 
 
-def program() -> str:
-    """the text of `docs/program.md`"""
+def program(*, apart: bool = False) -> str:
+    """the text of `docs/program.md`; `apart` from the other pages, for a folder of its own"""
     out = [
         "# The program encoding",
         "",
-        _NOTICE,
+        *([] if apart else [_NOTICE]),
         f"Version {isa.VERSION}. An op is {isa.OP_BYTES} bytes, {isa.OP_WORDS} little-endian words of 32 bits; a field "
         "lies within one word, written `word[high:low]`.",
         "Bits without a field are zero. Addresses are byte offsets into the engine's image; what lies there is",
-        "in [architecture.md](architecture.md).",
+        "in " + ("docs/architecture.md of HTE-LPU." if apart else "[architecture.md](architecture.md)."),
         "",
         "| opcode | name | |",
         "|---|---|---|",
@@ -97,12 +97,12 @@ def program() -> str:
     return "\n".join(out).rstrip() + "\n"
 
 
-def registers() -> str:
-    """the text of `docs/registers.md`"""
+def registers(*, apart: bool = False) -> str:
+    """the text of `docs/registers.md`; `apart` from the other pages, for a folder of its own"""
     out = [
         "# The register map",
         "",
-        _NOTICE,
+        *([] if apart else [_NOTICE]),
         "AXI4-Lite, 32-bit registers, byte addresses. Arrays step by 4 bytes. `ro`: read only; `wo`: write only.",
         "",
         "| address | name | access | |",

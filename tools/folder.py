@@ -34,14 +34,27 @@ def is_ours(path: Path, kind: str | None = None) -> bool:
     return isinstance(manifest, dict) and manifest.get("format") == FORMAT and kind in (None, manifest.get("kind"))
 
 
+def _foreign(path: Path) -> list[str]:
+    """files in a folder of ours that `write` has not put there"""
+    ours = {MANIFEST, *json.loads((path / MANIFEST).read_text()).get("files", {})}
+    return sorted({str(p.relative_to(path)) for p in path.rglob("*") if not p.is_dir()} - ours)
+
+
 def check_target(path: Path, kind: str | None = None) -> None:
-    """Raises `ToolError` unless `path` is free, an empty folder, or one of ours (of `kind`) that may be replaced."""
+    """Raises `ToolError` unless `path` is free, an empty folder, or one of ours (of `kind`) that may be replaced.
+
+    One of ours that somebody has put files into may not.
+    """
     path = path.resolve()
     try:
         if path.exists() and not path.is_dir():
             raise ToolError(f"{path} is a file: name a folder to write to")
-        if path.is_dir() and any(path.iterdir()) and not is_ours(path, kind):
-            raise ToolError(f"{path} holds other files and will not be overwritten: name a new or empty folder")
+        if path.is_dir() and any(path.iterdir()):
+            if not is_ours(path, kind):
+                raise ToolError(f"{path} holds other files and will not be overwritten: name a new or empty folder")
+            if foreign := _foreign(path):
+                raise ToolError(f"{path} holds other files ({foreign[0]}) and will not be overwritten: remove them, or "
+                                "name a new folder")
         parent = next(p for p in path.parents if p.exists())
         if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
             raise ToolError(f"cannot write {path}: no permission in {parent}; name another folder")

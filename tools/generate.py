@@ -1,71 +1,49 @@
-"""The hardware of a configuration as a folder: Verilog, the configuration, and the register map for drivers."""
+"""The hardware of a configuration as a folder: Verilog, Vivado project, register map, documentation."""
 
 from __future__ import annotations
 
 import json
-from enum import IntEnum, IntFlag
 from pathlib import Path
-from typing import Any
 
 from ..hdl.config import Config
-from ..hdl.emit import emit
-from ..hdl.isa import MAGIC, VERSION, Fault, Opcode
-from ..hdl.registers import REGISTERS, Counter, LoopEnd
-from . import folder
-from .backend import Control, Flags, Status
+from ..hdl.emit import TOP, emit
+from ..hdl.isa import VERSION
+from . import documentation, folder, hardware_readme, vivado
+from .board import Board
 from .errors import ToolError
+from .register_files import c_header, register_map
 
 KIND = "hardware"
-_CONSTANTS: dict[str, type[IntEnum] | type[IntFlag]] = {
-    "control": Control, "status": Status, "flag": Flags, "fault": Fault, "loop_end": LoopEnd,
-    "counter": Counter, "op": Opcode}
 
 
-def generate(config: Config, out: Path) -> list[Path]:
-    """Write `lpu.v` (top module `lpu`), `lpu_engine.v`, `config.json`, `registers.json`, `.h` and `manifest.json`.
+def generate(config: Config, out: Path, board: Board | None = None) -> list[Path]:
+    """Write the folder `out` for `config`, with a project if Vivado builds for `board`; its README.md says what it is.
 
     The folder appears complete or not at all, and is the same to the byte each time; one written by an earlier call is
-    replaced. Returns the files. Raises `ToolError` when `out` holds anything else or cannot be written.
+    replaced. Returns the files. Raises `ToolError` when `out` holds anything else or cannot be written, `ConfigError`
+    if the machine does not fit the ports of the board.
     """
     folder.check_target(out)
     if folder.is_ours(out) and not folder.is_ours(out, KIND):
         raise ToolError(f"{out} holds a model and will not be overwritten: name a new or empty folder")
-    texts = emit(config) | {
-        "registers.json": json.dumps(register_map(config), indent=1) + "\n",
-        "registers.h": c_header(config),
+    if board is not None:
+        vivado.regions(config, board)  # before the long part
+    verilog = {f"rtl/{name}": text for name, text in emit(config).items()}
+    texts = verilog | {
+        "driver/registers.json": json.dumps(register_map(config), indent=1) + "\n",
+        "driver/registers.h": c_header(config),
+        "docs/registers.md": documentation.registers(apart=True),
+        "docs/program.md": documentation.program(apart=True),
     }
+    if board is None or board.family != "ecp5":
+        texts |= vivado.files(config, board, verilog)
+    texts["README.md"] = hardware_readme.text(config, board, set(texts))
 
     def fill(target: Path) -> None:
         for name, text in texts.items():
+            (target / name).parent.mkdir(exist_ok=True)
             (target / name).write_text(text)
         config.save(target / "config.json")
 
-    folder.write(out, KIND, {"top": "lpu", "fingerprint": config.fingerprint, "isa_version": VERSION}, fill)
-    return sorted(out.iterdir())
-
-
-def register_map(config: Config) -> dict[str, Any]:
-    """the register map and all its constants, for JSON"""
-    return {
-        "id": MAGIC, "version": VERSION, "fingerprint": config.fingerprint,
-        "engines": config.engines, "lanes": config.lanes, "pods": config.pods,
-        "registers": [{"name": name, "address": r.address, "access": r.access, "count": r.count, "doc": r.doc}
-                      for name, r in REGISTERS.items()],
-        **{kind: {member.name: int(member) for member in members} for kind, members in _CONSTANTS.items()},
-    }
-
-
-def c_header(config: Config) -> str:
-    """the register map as C macros; arrays take the index as an argument"""
-    shape = {"ID_VALUE": MAGIC, "VERSION_VALUE": VERSION, "FINGERPRINT_VALUE": config.fingerprint,
-             "ENGINES": config.engines, "LANES": config.lanes, "PODS": config.pods}
-    lines = ["/* Registers of HTE-LPU, byte addresses in its AXI4-Lite space. Generated; do not edit. */",
-             "#ifndef LPU_REGISTERS_H", "#define LPU_REGISTERS_H", ""]
-    lines += [f"#define LPU_{name} 0x{value:x}u" for name, value in shape.items()]
-    for name, r in REGISTERS.items():
-        lines += ["", f"/* {r.access}: {r.doc} */"]
-        lines.append(f"#define LPU_REG_{name}(t) (0x{r.address:03x}u + 4u * (t))" if r.count > 1
-                     else f"#define LPU_REG_{name} 0x{r.address:03x}u")
-    for kind, members in _CONSTANTS.items():
-        lines += ["", *(f"#define LPU_{kind.upper()}_{member.name} {int(member)}u" for member in members)]
-    return "\n".join([*lines, "", "#endif", ""])
+    folder.write(out, KIND, {"top": TOP, "fingerprint": config.fingerprint, "isa_version": VERSION}, fill)
+    return sorted(path for path in out.rglob("*") if path.is_file())

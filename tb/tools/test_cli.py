@@ -503,12 +503,45 @@ def test_doctor(lpu: Lpu) -> None:
 
 def test_generate(lpu: Lpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import lpu.tools.generate as module
+    from lpu.tools import board, hardware_checks
 
     monkeypatch.setattr(module, "emit", lambda config: {"lpu.v": "module lpu; endmodule\n"})
-    code, out, _ = lpu("generate", "--preset", "kv260", "--out", tmp_path / "rtl", "--json")
+    out = tmp_path / "rtl"
+    code, told, _ = lpu("generate", "--preset", "kv260", "--out", out, "--json")
     assert code == 0
-    assert "lpu.v" in json.loads(out)["files"]
-    assert "4 engines × 16 lanes" in lpu("generate", "--preset", "kv260", "--out", tmp_path / "rtl")[1]
+    assert {"rtl/lpu.v", "vivado/project.tcl", "README.md"} <= set(json.loads(told)["files"])
+    assert "4 engines × 16 lanes" in lpu("generate", "--preset", "kv260", "--out", out)[1]
+
+    def chosen(*options: object) -> dict[str, Any]:
+        return json.loads(lpu("generate", "--out", out, "--json", *options)[1])
+
+    mine = tmp_path / "mine.toml"
+    mine.write_text((board.FOLDER / "kv260.toml").read_text().replace('"kv260"', '"mine"').replace("300.0", "250.0"))
+    made = chosen("--preset", "kv260", "--board", mine)
+    assert (made["board"], made["config"]["board"], made["config"]["clock_mhz"]) == ("mine", "mine", 250.0)
+    assert chosen("--board", mine, "--set", "memory.channels=1", "--set", "clock_mhz=100")["config"]["clock_mhz"] == 100
+    assert chosen("--preset", "tiny")["board"] is None
+
+    verdicts = [hardware_checks.Check("one", True, "fine"), hardware_checks.Check("two", None, "not here")]
+    monkeypatch.setattr(hardware_checks, "check", lambda folder, progress: verdicts)
+    code, told, _ = lpu("generate", "--out", out, "--check", "--json")
+    assert (code, [c["passed"] for c in json.loads(told)["checks"]]) == (0, [True, None])
+    verdicts.append(hardware_checks.Check("three", False, "a latch"))
+    code, told, _ = lpu("generate", "--out", out, "--check")
+    assert (code, "a latch" in told, "not done" in told) == (1, True, True)
+
+    before = sorted(tmp_path.rglob("*"))
+    for options, words in (
+        (["--preset", "kv26"], "did you mean kv260"), (["--board", "v8"], "did you mean v80"),
+        (["--set", "board=v8"], "did you mean v80"), (["--board", tmp_path / "none.toml"], "cannot read board"),
+        (["--set", "engins=2"], "did you mean engines"), (["--engines", 3, "--set", "memory.channels=2"], "divide"),
+        (["--preset", "u55c", "--board", "kv260"], "memory.channels to 1"),
+    ):
+        refused(lpu("generate", "--out", tmp_path / "new", *options), words)
+    (out / "notes").write_text("mine")
+    refused(lpu("generate", "--out", out), "other files (notes)")
+    (out / "notes").unlink()
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_help_has_examples(lpu: Lpu) -> None:

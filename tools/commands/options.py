@@ -114,6 +114,10 @@ class Machine:
                 changes[key.strip().replace(".", "__")] = value
         return start.replace(**changes) if changes else start
 
+    def sets(self, field: str) -> bool:
+        """whether `--set` names this field"""
+        return any(setting.partition("=")[0].strip() == field for setting in self.settings or [])
+
 
 class MemoryKind(StrEnum):
     """what stands behind the memory ports of a simulated machine (`docs/memory.md`)"""
