@@ -23,14 +23,11 @@ from lpu.tools.reporting import inputs, machines, page, passes, picture, recall,
 from lpu.tools.reporting.figure import Figure
 from lpu.tools.reporting.points import groups, record
 from lpu.tools.reporting.traces import plotted
+from lpu.tools.sweep import table
 
 CHROMIUM = shutil.which("chromium")
-COLUMNS = (
-    "model", "head", "context", "engines", "lanes", "pods", "memory.fifo_beats", "board", "clock_mhz",
-    "memory", "cycles_per_token", "cycles_source", "tokens_per_s", "useful_beats_pct", "lut", "ff", "dsp", "bram36",
-    "uram", "resources_source", "resources_error_pct", "fits", "binding", "binding_pct", "energy_per_token_j",
-    "command", "error",
-)  # fmt: skip
+SWEPT = ("memory.fifo_beats",)
+COLUMNS = table.columns(SWEPT)
 BYTES = 4.5e7
 """of a token of the made-up model"""
 
@@ -62,7 +59,8 @@ def point(board: str, engines: int, lanes: int, pods: int) -> dict[str, Any]:
 def sweep() -> list[dict[str, Any]]:
     """60 points, one of which failed"""
     rows = [point(*shape) for shape in product(("kv260", "u55c"), (1, 2, 4, 8, 16), (16, 32), (1, 2, 4))]
-    rows[-1] = {name: rows[-1][name] if name in COLUMNS[:10] else None for name in COLUMNS}
+    asked = COLUMNS[:COLUMNS.index("cycles_per_token")]
+    rows[-1] = {name: rows[-1][name] if name in asked else None for name in COLUMNS}
     rows[-1]["error"] = "the model has 12 heads, too few for 16 engines"
     return rows
 
@@ -159,17 +157,16 @@ def test_inputs(results: list[Path], tmp_path: Path) -> None:
     assert inputs.load([write_csv(tmp_path / "words", words)]).sweep == sweep()[:-1], "nonsense is of a failed point"
 
 
-def test_parquet(tmp_path: Path, results: list[Path]) -> None:
-    """the same as the CSV"""
-    pyarrow = pytest.importorskip("pyarrow")
-    from pyarrow import parquet
-
-    path = tmp_path / "table"
-    parquet.write_table(pyarrow.Table.from_pylist(sweep()), path)
-    assert inputs.load([path]).sweep == inputs.load(results[:1]).sweep
-    path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(inputs.ReportError, match="table is damaged"):
-        inputs.load([path])
+def test_tables_of_a_sweep(tmp_path: Path, results: list[Path]) -> None:
+    """as the sweep writes them, both the same; its folder stands for them"""
+    pytest.importorskip("pyarrow")
+    table.save(tmp_path, sweep(), SWEPT)
+    written, parquet = (tmp_path / name for name in table.FILES)
+    assert inputs.load([written]).sweep == inputs.load([parquet]).sweep == inputs.load(results[:1]).sweep
+    assert len(inputs.load([written, parquet, tmp_path]).failed) == 1
+    parquet.write_bytes(parquet.read_bytes()[:200])
+    with pytest.raises(inputs.ReportError, match=r"sweep\.parquet is damaged"):
+        inputs.load([parquet])
 
 
 def series_of(figure: Figure) -> dict[str, list[tuple[float, float]]]:
@@ -300,7 +297,7 @@ def test_records_have_everything() -> None:
     assert facts["resources"].startswith("50,320 LUT, 100,640 flip-flops, 352 DSP, 164 block RAM of 36 kbit, 8 Ultra")
     assert facts["resources"].endswith(", from a fitted model, error 3.2 %")
     assert facts["runs out of"] == "LUT, 42.96 % of the part: fits"
-    bare = dict(record(row | dict.fromkeys(COLUMNS[12:])).facts)
+    bare = dict(record(row | dict.fromkeys(COLUMNS[COLUMNS.index("tokens_per_s"):])).facts)
     assert list(bare) == ["cycles a token", *list(facts)[3:10]], "nothing for what is not there"
 
 
@@ -376,6 +373,21 @@ def test_command(lpu: Lpu, results: list[Path], tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
+def test_of_a_real_sweep(lpu: Lpu, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    asked = ("stories260k", "--context", 40, "--rtl", "never", "--grid", "engines=1,2,300", "lanes=8,16", "--jobs", 1)
+    code, _, err = lpu("sweep", *asked, "--out", tmp_path / "sweep")
+    assert code == 0, err
+    code, said, err = lpu("report", tmp_path / "sweep", "--out", tmp_path / "x.html", "--json")
+    assert code == 0, err
+    data = json.loads(said)
+    assert {"engines", "bounds", "failed"} <= {s["section"] for s in data["sections"]}
+    assert data["files"][0]["entries"] == 6
+    text = (tmp_path / "x.html").read_text()
+    shown = {r["command"] for r in json.loads(data_of(text))["records"]}
+    assert any(c.startswith("lpu sweep stories260k") and c.endswith("--grid engines=2 lanes=16 pods=2") for c in shown)
+
+
 def data_of(text: str) -> str:
     found = re.search(r'id="data">(.*?)</script>', text, re.S)
     assert found is not None
@@ -407,6 +419,7 @@ def test_bad_input(lpu: Lpu, results: list[Path], tmp_path: Path) -> None:
         ("nowhere", ["cannot read", "nowhere"]), (wrong.name, ["damaged", "lut of row 1 is 'many'"]),
     ):  # fmt: skip
         refused(lpu("report", results[1], tmp_path / file, "--out", out), *words)
+    refused(lpu("report", tmp_path, "--out", out), "cannot read", "directory")
     for options, words in (
         (("--out", tmp_path / "new.txt"), ["ends in .html"]), (("--out", tmp_path), ["is a folder"]),
         (("--out", tmp_path / "no" / "x.html"), ["there is no folder"]), ((), ["--out"]),

@@ -39,6 +39,10 @@ NUMBERS = (
 """columns of a sweep that are numbers where they are not empty"""
 
 
+_TABLE = "sweep.csv"
+"""in the folder of a sweep"""
+
+
 class ReportError(UserError):
     """A file that is no result, or a damaged one: names the file, what is wrong and what to give."""
 
@@ -99,9 +103,13 @@ class Inputs:
 
 
 def load(paths: Iterable[Path]) -> Inputs:
-    """Everything in the files. Raises `ReportError` for one that cannot be read, is no result or is damaged."""
+    """Everything in the files; a folder of a sweep stands for its table.
+
+    Raises `ReportError` for one that cannot be read, is no result or is damaged.
+    """
     inputs = Inputs()
-    for path in paths:
+    for given in paths:
+        path = given / _TABLE if (given / _TABLE).exists() else given
         try:
             content = path.read_bytes()
         except OSError as e:
@@ -190,7 +198,7 @@ def _sweep_of(inputs: Inputs, path: Path, rows: list[dict[str, Any]]) -> tuple[s
 
 
 def _sweep(inputs: Inputs, rows: list[dict[str, Any]]) -> tuple[str, int]:
-    known = {_identity(row) for row in [*inputs.sweep, *inputs.failed]}
+    known = {frozenset(row.items()) for row in [*inputs.sweep, *inputs.failed]}
     for number, row in enumerate(rows, 1):
         for name in NUMBERS if row["tokens_per_s"] is not None else ():
             value = row.get(name)
@@ -200,14 +208,10 @@ def _sweep(inputs: Inputs, rows: list[dict[str, Any]]) -> tuple[str, int]:
                 raise ValueError(f"{name} of row {number} is {value!r} instead of a number")
             if value != value:  # not a number: an empty cell of a column of numbers
                 row[name] = None
-        if _identity(row) not in known:
-            known.add(_identity(row))
+        if (identity := frozenset(row.items())) not in known:
+            known.add(identity)
             (inputs.failed if row["tokens_per_s"] is None else inputs.sweep).append(row)
     return "sweep", len(rows)
-
-
-def _identity(row: Row) -> str:
-    return json.dumps(row, sort_keys=True, default=str)
 
 
 # -- JSON ----------------------------------------------------------------------------------------------------------
