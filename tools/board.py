@@ -13,9 +13,10 @@ FAMILIES = ("xcup", "xcv80", "ecp5")
 """UltraScale+, Versal and ECP5: what synthesis has to map for"""
 KINDS = {
     "zynq-mpsoc": (),
-    "ddr4-xdma": ("memory_interface", "memory_clock_interface", "reset_interface", "pcie_interface",
-                  "pcie_clock_interface", "pcie_reset_interface"),
-    "hbm-xdma": ("memory_clock_interface", "pcie_interface", "pcie_clock_interface", "pcie_reset_interface"),
+    "ddr4-xdma": ("memory_interface", "memory_clock_interface", "memory_clock_mhz", "reset_interface", "pcie_lanes",
+                  "pcie_interface", "pcie_clock_interface", "pcie_reset_interface"),
+    "hbm-xdma": ("memory_clock_interface", "memory_clock_mhz", "pcie_lanes", "pcie_interface", "pcie_clock_interface",
+                 "pcie_reset_interface"),
     "versal-hbm": ("control_base", "memory_base"),
 }
 """kinds of Vivado projects (`tools/vivado/KIND.tcl`), and the fields of `Vivado` that each needs"""
@@ -82,8 +83,12 @@ class Vivado:
     """of the n-th DRAM, with `%d` in place of n"""
     memory_clock_interface: str = ""
     """of its reference clock, likewise; or of that of all"""
+    memory_clock_mhz: float = 0.0
+    """of that clock"""
     reset_interface: str = ""
     """active-low reset of the board"""
+    pcie_lanes: int = 0
+    """of Gen3: 4, 8 or 16"""
     pcie_interface: str = ""
     pcie_clock_interface: str = ""
     pcie_reset_interface: str = ""
@@ -127,12 +132,23 @@ class Board:
             raise ConfigError(f"{where}memory.ports = {self.memory.ports} must be a multiple of memory.channels = "
                               f"{self.memory.channels}: each channel has equally many")
         if self.vivado is not None:
-            kind = self.vivado.kind
-            if kind not in KINDS:
-                raise ConfigError(f"{where}unknown vivado.kind {kind!r}; {nearest(kind, KINDS)}")
-            for name in KINDS[kind]:
-                if not getattr(self.vivado, name):
-                    raise ConfigError(f"{where}a board of kind {kind} needs the field vivado.{name}")
+            self._check_vivado(where, self.vivado)
+
+    def _check_vivado(self, where: str, vivado: Vivado) -> None:
+        if vivado.kind not in KINDS:
+            raise ConfigError(f"{where}unknown vivado.kind {vivado.kind!r}; {nearest(vivado.kind, KINDS)}")
+        for name in KINDS[vivado.kind]:
+            if not getattr(vivado, name):
+                raise ConfigError(f"{where}a board of kind {vivado.kind} needs the field vivado.{name}")
+        if vivado.pcie_lanes not in (0, 4, 8, 16):
+            raise ConfigError(f"{where}vivado.pcie_lanes = {vivado.pcie_lanes} must be 4, 8 or 16")
+        if vivado.kind == "ddr4-xdma" and self.memory.channels > 1:
+            for name in ("memory_interface", "memory_clock_interface"):
+                if getattr(vivado, name).count("%d") != 1:
+                    raise ConfigError(f"{where}vivado.{name} needs %d in place of the channel's number")
+        for port, place in vivado.pins.items():
+            if len(place.split()) != 2:
+                raise ConfigError(f"{where}vivado.pins.{port} must be a pin and an I/O standard, not {place!r}")
 
 
 def names() -> list[str]:

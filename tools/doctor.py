@@ -23,7 +23,12 @@ _SYSTEM = {
     "perl": ("Verilator's command is a script of it", "apt install perl"),
 }
 _PACKAGES = ("amaranth", "numpy", "safetensors", "tokenizers", "typer", "rich")
+_PROGRAMS = {
+    "tclsh": ("lpu generate --check", "apt install tcl"),
+    "iverilog": ("lpu generate --check", "apt install iverilog"),
+}
 _OPTIONAL = {
+    "pyslang": ("lpu generate --check", "pip install 'hte-lpu[synth]'"),
     "cocotb": ("unit benches", "pip install 'hte-lpu[test]'"),
     "torch": ("training of own models, the CPU in lpu bench, tests", "pip install 'hte-lpu[torch]'"),
     "transformers": ("the CPU in lpu bench, tests with random models", "pip install 'hte-lpu[torch]'"),
@@ -54,6 +59,7 @@ def diagnose() -> list[Check]:
         *(_package(name, "pip install hte-lpu", required=True) for name in _PACKAGES),
         _space(),
         *(_package(name, f"for {why}: {how}", required=False) for name, (why, how) in _OPTIONAL.items()),
+        *(_optional_program(name, f"for {why}: {how}") for name, (why, how) in _PROGRAMS.items()),
     ]
 
 
@@ -86,6 +92,11 @@ def _program(name: str, why: str, how: str) -> Check:
         return _check(name, False, f"not found ({why})", how)
     ok, text = _run([name, "-e", "print $^V"] if name == "perl" else [name, "--version"])
     return _check(name, ok, text, how)
+
+
+def _optional_program(name: str, remedy: str) -> Check:
+    place = shutil.which(name)
+    return _check(name, place is not None, place or "not found", remedy, required=False)
 
 
 def _verilator() -> Check:

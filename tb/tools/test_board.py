@@ -56,6 +56,12 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     ('part = "xck26-sfvc784-2LV-c"', "part = 26", ["part must be text, not 26"]),
     ("[memory]", "[memori]", ["board field memori", "did you mean memory?"]),
     ('name = "kv260"', "name", ["not valid TOML"]),
+    ("ports = 6", "ports = 0", ["memory.ports = 0 must be above 0"]),
+    ('kind = "zynq-mpsoc"', 'kind = "zynq-mpsocs"', ["unknown vivado.kind 'zynq-mpsocs'", "did you mean zynq-mpsoc?"]),
+    ('kind = "zynq-mpsoc"', 'kind = "ddr4-xdma"', ["kind ddr4-xdma needs the field vivado.memory_interface"]),
+    ("control_base = 0xA000_0000", "pcie_lanes = 3", ["vivado.pcie_lanes = 3 must be 4, 8 or 16"]),
+    ("control_base = 0xA000_0000", "[vivado.pins]\nled = 'A1'", ["vivado.pins.led must be a pin and an I/O standard"]),
+    ("control_base = 0xA000_0000", "pins = 1", ["vivado.pins must be a table of texts, not 1"]),
 ], ids=str)
 def test_bad_files(old: str, new: str, words: list[str], tmp_path: Path) -> None:
     path = tmp_path / "bad.toml"
@@ -67,6 +73,17 @@ def test_bad_files(old: str, new: str, words: list[str], tmp_path: Path) -> None
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+def test_channels_need_a_number(tmp_path: Path) -> None:
+    text = (board.FOLDER / "u200.toml").read_text()
+    path = tmp_path / "bad.toml"
+    path.write_text(text.replace("ddr4_sdram_c%d", "ddr4_sdram"))
+    with pytest.raises(ConfigError, match=r"vivado.memory_interface needs %d"):
+        board.load(path)
+    path.write_text(text.replace("ports = 4", "ports = 6"))
+    with pytest.raises(ConfigError, match=r"memory.ports = 6 must be a multiple of memory.channels = 4"):
+        board.load(path)
 
 
 def test_unknown_names(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from itertools import pairwise
 from pathlib import Path
 
@@ -86,6 +87,49 @@ def test_a_made_up_board_works(tmp_path: Path) -> None:
     facts = (tmp_path / "out" / "vivado" / "machine.tcl").read_text()
     assert "part xcku115-flva1517-2-e" in facts
     assert "period 4.000" in (tmp_path / "out" / "vivado" / "clock.xdc").read_text()
+
+
+@needs_tclsh
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_builds_it_all(tmp_path: Path) -> None:
+    """`make bitstream` goes through all scripts, once; a failed one leaves nothing that looks done"""
+    out = tmp_path / "out"
+    generate.generate(preset("kv260"), out, board.load("kv260"))
+    tool = tmp_path / "vivado"
+    tool.write_text('#!/bin/sh\nwhile [ "$1" != -source ]; do shift; done\nscript=$2\nshift 2\n'
+                    f'[ "$1" = -tclargs ] && shift\nexec tclsh {vivado.FOLDER / "stub" / "stub.tcl"} "$script" "$@"\n')
+    tool.chmod(0o755)
+
+    def make(*goals: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["make", f"VIVADO={tool}", *goals], cwd=out, capture_output=True, text=True, check=False)
+
+    project = out / "vivado" / "project.tcl"
+    text = project.read_text()
+    project.write_text(text + "error broken\n")
+    assert make("bitstream").returncode != 0
+    assert not (out / "build" / "project" / "lpu.xpr").exists()
+    project.write_text(text)
+    done = make("bitstream")
+    assert done.returncode == 0, done.stderr
+    assert (out / "build" / "lpu.bit").exists()
+    assert (out / "build" / "ip" / "component.xml").exists()
+    assert "up to date" in make("project", "ip").stdout.replace("Nothing to be done", "up to date")
+    assert make("ooc", "UNIT=pods").returncode == 0
+    assert (out / "build" / "ooc" / "pods" / "timing.rpt").exists()
+    wrong = make("ooc", "UNIT=pots")
+    assert wrong.returncode != 0
+    assert "unknown unit 'pots'; there are: lpu, hub, engine, pods" in wrong.stdout + wrong.stderr
+
+
+@needs_tclsh
+@pytest.mark.parametrize("name", ["a b", "a}b{", "$x [exit 3]", 'q"uo;te\\'])
+def test_any_name_is_text_to_tcl(name: str, tmp_path: Path) -> None:
+    generate.generate(preset("tiny").replace(name=name), tmp_path / "out")
+    facts = tmp_path / "out" / "vivado" / "machine.tcl"
+    script = 'source [lindex $argv 0]; puts -nonewline [dict get $machine name]'
+    (tmp_path / "ask.tcl").write_text(script)
+    told = subprocess.run(["tclsh", tmp_path / "ask.tcl", facts], capture_output=True, text=True, check=True).stdout
+    assert told == name
 
 
 FAULTS = {  # board, file, what is written there → what instead, and what the stub says of it

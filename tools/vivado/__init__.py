@@ -113,16 +113,23 @@ def files(config: Config, board: Board | None, verilog: dict[str, str]) -> dict[
         texts["vivado/block_design.tcl"] = (FOLDER / f"{board.vivado.kind}.tcl").read_text()
         if "source [file join $here pcie.tcl]" in texts["vivado/block_design.tcl"]:
             texts["vivado/pcie.tcl"] = (FOLDER / "pcie.tcl").read_text()
-        texts["vivado/board.xdc"] = _pins(board)
+        texts["vivado/board.xdc"] = _constraints(board)
     texts["vivado/machine.tcl"] = _machine(config, board, verilog)
     return texts
 
 
-def _pins(board: Board) -> str:
-    lines = [f"# Pins of {board.title} that its board files do not know. The clocks come with the IP of the design."]
-    for port, place in board.vivado.pins.items() if board.vivado else ():
-        pin, standard = place.split()
-        lines.append(f"set_property -dict {{PACKAGE_PIN {pin} IOSTANDARD {standard}}} [get_ports {port}]")
+def _constraints(board: Board) -> str:
+    """reference clocks that no IP constrains, and pins that the board files do not know"""
+    lines = [f"# What neither the IPs of the design nor the board files know of {board.title}."]
+    if board.vivado is not None:
+        clocks = {board.vivado.pcie_clock_interface: 100.0}  # PCI Express, card electromechanical specification
+        if board.vivado.kind == "hbm-xdma":
+            clocks[board.vivado.memory_clock_interface] = board.vivado.memory_clock_mhz
+        lines += [f"create_clock -name {name} -period {1000 / mhz:.3f} [get_ports {name}_clk_p]"
+                  for name, mhz in clocks.items() if name]
+        for port, place in board.vivado.pins.items():
+            pin, standard = place.split()
+            lines.append(f"set_property -dict {{PACKAGE_PIN {pin} IOSTANDARD {standard}}} [get_ports {port}]")
     return "\n".join(lines) + "\n"
 
 
@@ -170,7 +177,9 @@ def _tcl(value: Any) -> str:
     if isinstance(value, list):
         return "{" + " ".join(map(_tcl, value)) + "}"
     text = str(value)
-    return text if re.fullmatch(r"[\w./:-]+", text) else "{" + text + "}"
+    if re.fullmatch(r"[\w./:-]+", text):
+        return text
+    return re.sub(r"[^\w./:-]", r"\\\g<0>", text) if re.search(r"[{}\\]", text) else "{" + text + "}"
 
 
 _MODULE = re.compile(r"^module \\?(lpu_(?:hub|engine)\.(\w+)(?:\$\d+)?|lpu\w*) ?\(([^;]*)\);", re.MULTILINE)

@@ -23,8 +23,10 @@ set suffix [fact image_suffix]
 set image [glob -directory [get_property DIRECTORY [get_runs impl_1]] *.$suffix]
 file copy -force [lindex $image 0] [file join $build lpu.$suffix]
 
-set slack [get_property SLACK [get_timing_paths -max_paths 1 -setup]]
-if {$slack < 0} {
-    error "the clocks are missed by [expr {-$slack}] ns: see build/timing.rpt"
+foreach check {setup hold} {
+    set slack($check) [get_property SLACK [get_timing_paths -max_paths 1 -$check]]
+    if {$slack($check) < 0} {
+        error "the clocks are missed by [expr {-$slack($check)}] ns ($check): see build/timing.rpt"
+    }
 }
-puts "build/lpu.$suffix meets its clocks with $slack ns to spare"
+puts "build/lpu.$suffix meets its clocks with $slack(setup) ns to spare"

@@ -69,6 +69,11 @@ proc board_bus {mode type name {properties {}}} {
     return $port
 }
 
+# a differential clock of the board as a port of the design
+proc board_clock {name mhz} {
+    return [board_bus Slave diff_clock $name [list FREQ_HZ [expr {round(1e6 * $mhz)}]]]
+}
+
 # an active-low reset of the board as a port of the design
 proc board_reset {name} {
     set port [create_bd_port -dir I -type rst $name]
@@ -88,10 +93,10 @@ proc inverted {name source} {
 proc add_machine {source reset_n} {
     create_bd_cell -type ip -vlnv [fact vlnv] lpu
     if {[fact kind] eq "versal-hbm"} {
-        cell clk_wizard clock [list PRIM_SOURCE No_buffer PRIM_IN_FREQ 100.000 USE_RESET false USE_LOCKED true \
-            CLKOUT_USED true CLKOUT_REQUESTED_OUT_FREQUENCY [fact clock_mhz]]
+        cell clk_wizard clock [list PRIM_SOURCE No_buffer USE_RESET false USE_LOCKED true CLKOUT_USED true \
+            CLKOUT_REQUESTED_OUT_FREQUENCY [fact clock_mhz]]
     } else {
-        cell clk_wiz clock [list PRIM_SOURCE No_buffer PRIM_IN_FREQ 100.000 USE_RESET false USE_LOCKED true \
+        cell clk_wiz clock [list PRIM_SOURCE No_buffer USE_RESET false USE_LOCKED true \
             CLKOUT1_REQUESTED_OUT_FREQ [fact clock_mhz]]
     }
     cell proc_sys_reset reset

@@ -13,9 +13,9 @@ proc add_controller {n} {
     set dram [format [fact memory_interface] $n]
     set clock [format [fact memory_clock_interface] $n]
     board_bus Master ddr4 $dram
-    board_bus Slave diff_clock $clock {FREQ_HZ 300000000}
+    board_clock $clock [fact memory_clock_mhz]
     cell ddr4 ddr4_$n [list C0_DDR4_BOARD_INTERFACE $dram C0_CLOCK_BOARD_INTERFACE $clock \
-        RESET_BOARD_INTERFACE Custom ADDN_UI_CLKOUT1_FREQ_HZ 100]
+        RESET_BOARD_INTERFACE [fact reset_interface] ADDN_UI_CLKOUT1_FREQ_HZ 100]
     connect_bd_intf_net [get_bd_intf_pins ddr4_$n/C0_DDR4] [get_bd_intf_ports $dram]
     connect_bd_intf_net [get_bd_intf_ports $clock] [get_bd_intf_pins ddr4_$n/C0_SYS_CLK]
     wire $memory_reset ddr4_$n/sys_rst

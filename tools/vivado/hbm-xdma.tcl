@@ -4,7 +4,7 @@
 source [file join $here pcie.tcl]
 
 add_host
-set clock [board_bus Slave diff_clock [fact memory_clock_interface] {FREQ_HZ 100000000}]
+set clock [board_clock [fact memory_clock_interface] [fact memory_clock_mhz]]
 cell util_ds_buf memory_clock {C_BUF_TYPE IBUFDS}
 connect_bd_intf_net $clock [get_bd_intf_pins memory_clock/CLK_IN_D]
 cell util_ds_buf memory_clock_global {C_BUF_TYPE BUFG}
@@ -31,8 +31,8 @@ dict lappend masters $host_port host/M_AXI
 set mhz [fact clock_mhz]
 set period [expr {1000.0 / $mhz}]
 set properties [list USER_HBM_DENSITY [expr {[fact memory_bytes] >> 30}]GB USER_HBM_STACK 2 USER_APB_EN false \
-    USER_SWITCH_ENABLE_00 TRUE USER_SWITCH_ENABLE_01 TRUE USER_HBM_REF_CLK_0 100 USER_HBM_REF_CLK_1 100 \
-    USER_AXI_CLK_FREQ $mhz USER_AXI_CLK1_FREQ $mhz]
+    USER_SWITCH_ENABLE_00 TRUE USER_SWITCH_ENABLE_01 TRUE USER_HBM_REF_CLK_0 [fact memory_clock_mhz] \
+    USER_HBM_REF_CLK_1 [fact memory_clock_mhz] USER_AXI_CLK_FREQ $mhz USER_AXI_CLK1_FREQ $mhz]
 foreach clock {CLK CLK1} {
     lappend properties USER_AXI_INPUT_${clock}_FREQ $mhz USER_AXI_INPUT_${clock}_NS [format %.3f $period] \
         USER_AXI_INPUT_${clock}_PS [expr {round(1000 * $period)}] USER_AXI_INPUT_${clock}_XDC [format %.3f $period]

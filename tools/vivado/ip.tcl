@@ -7,6 +7,10 @@ file delete -force [file join $build ip] [file join $build ip_project]
 create_project lpu_ip [file join $build ip_project] -part [fact part]
 add_files -norecurse [sources]
 set_property top lpu [current_fileset]
+# the clock that out-of-context synthesis of the IP shall reach; in a design the clock comes with its source
+set clock [file join $here clock.xdc]
+add_files -fileset constrs_1 -norecurse $clock
+set_property USED_IN {out_of_context synthesis implementation} [get_files $clock]
 update_compile_order -fileset sources_1
 
 ipx::package_project -root_dir [file join $build ip] -taxonomy /UserIP -import_files -force
@@ -18,6 +22,8 @@ set_property name $name $core
 set_property version $version $core
 set_property display_name "HTE-LPU [fact name]" $core
 set_property description [fact description] $core
+set_property supported_families {} $core
+set_property auto_family_support_level level_2 $core
 
 set memories {}
 for {set engine 0} {$engine < [fact engines]} {incr engine} {
@@ -32,30 +38,29 @@ foreach bus [concat s_axil $memories] {
 }
 
 # registers: one block, found by name in the address editor
-ipx::remove_all_memory_map $core
-set map [ipx::add_memory_map s_axil $core]
+set map [ipx::get_memory_maps s_axil -of_objects $core]
+if {$map eq ""} {
+    set map [ipx::add_memory_map s_axil $core]
+}
 set_property slave_memory_map_ref s_axil [ipx::get_bus_interfaces s_axil -of_objects $core]
-set block [ipx::add_address_block reg0 $map]
+set block [ipx::get_address_blocks reg0 -of_objects $map]
+if {$block eq ""} {
+    set block [ipx::add_address_block reg0 $map]
+}
 set_property usage register $block
 set_property range [fact control_range] $block
 set_property width 32 $block
 
 # each engine sees an address space of its own
-ipx::remove_all_address_space $core
 foreach bus $memories {
-    set space [ipx::add_address_space $bus $core]
+    set space [ipx::get_address_spaces $bus -of_objects $core]
+    if {$space eq ""} {
+        set space [ipx::add_address_space $bus $core]
+    }
     set_property master_address_space_ref $bus [ipx::get_bus_interfaces $bus -of_objects $core]
     set_property range [fact address_range] $space
     set_property width [fact address_bits] $space
 }
-
-# the clock that out-of-context synthesis of the IP shall reach
-set constraints [ipx::get_file_groups xilinx_anylanguagesynthesis -of_objects $core]
-file mkdir [file join $build ip constraints]
-file copy -force [file join $here clock.xdc] [file join $build ip constraints clock_ooc.xdc]
-set file [ipx::add_file constraints/clock_ooc.xdc $constraints]
-set_property type xdc $file
-set_property used_in {synthesis out_of_context} $file
 
 ipx::create_xgui_files $core
 ipx::update_checksums $core

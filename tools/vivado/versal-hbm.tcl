@@ -25,7 +25,10 @@ set pcie {
 # the second BAR is a window on the registers
 lappend pcie CPM_PCIE1_PF0_PCIEBAR2AXIBAR_QDMA_2 [format 0x%016x [fact control_base]]
 cell versal_cips cips [list CPM_CONFIG $pcie PS_PMC_CONFIG {
+    CLOCK_MODE Custom
     DESIGN_MODE 1
+    IO_CONFIG_MODE Custom
+    PS_PL_CONNECTIVITY_MODE Custom
     PCIE_APERTURES_SINGLE_ENABLE 1
     PMC_CRP_PL0_REF_CTRL_FREQMHZ 100
     PMC_CRP_PL2_REF_CTRL_FREQMHZ 250
@@ -39,7 +42,7 @@ cell versal_cips cips [list CPM_CONFIG $pcie PS_PMC_CONFIG {
     PS_USE_PMCPL_CLK0 1
     PS_USE_PMCPL_CLK2 1
 }]
-connect_bd_intf_net [board_bus Slave diff_clock gt_pcie_refclk {FREQ_HZ 100000000}] [get_bd_intf_pins cips/gt_refclk1]
+connect_bd_intf_net [board_clock gt_pcie_refclk 100] [get_bd_intf_pins cips/gt_refclk1]
 connect_bd_intf_net [get_bd_intf_pins cips/PCIE1_GT] [board_bus Master gt gt_pciea1]
 add_machine cips/pl0_ref_clk cips/pl0_resetn
 wire cips/pl2_ref_clk cips/dma1_intrfc_clk
@@ -47,7 +50,7 @@ wire cips/pl0_resetn cips/dma1_intrfc_resetn
 
 set engines [fact engines]
 cell axi_noc noc [list NUM_SI 3 NUM_MI 1 NUM_CLKS 4 NUM_HBM_BLI $engines HBM_NUM_CHNL 16 \
-    HBM_REF_CLK_SELECTION Internal HBM_DENSITY_PER_CHNL [expr {[fact memory_bytes] >> 34}]GB]
+    HBM_REF_CLK_SELECTION Internal]
 bus cips/CPM_PCIE_NOC_0 noc/S00_AXI
 bus cips/CPM_PCIE_NOC_1 noc/S01_AXI
 bus cips/PMC_NOC_AXI_0 noc/S02_AXI

@@ -474,10 +474,6 @@ proc save_bd_design {} {
     set bd_state saved
 }
 
-proc get_files {name} {
-    return $name
-}
-
 proc generate_target {what files} {
     global bd_state
     if {$bd_state ne "saved"} {
@@ -501,8 +497,8 @@ proc finish {} {
     }
     foreach constraint $constraints {
         lassign $constraint what port
-        if {$what eq "pin" && [regsub {_clk_[pn]$} $port {} base] >= 0 && ![dict exists $ports $port]
-            && ![dict exists $ports $base]} {
+        regsub {_clk_[pn]$} $port {} bus
+        if {$bd_state eq "saved" && ![dict exists $ports $port] && ![dict exists $ports $bus]} {
             error "a constraint names the port $port, which the design does not have"
         }
     }

@@ -131,6 +131,14 @@ proc read_xdc {args} {
     }
 }
 
+proc get_files {name} {
+    if {[file extension $name] eq ".bd"} {
+        return $name
+    }
+    must_exist get_files $name
+    return file:$name
+}
+
 proc update_compile_order {args} {
     parse update_compile_order $args -fileset
 }
@@ -187,11 +195,11 @@ proc constraint {command args} {
 set known_properties {
     project {board_part board_connections ip_repo_paths}
     fileset {top}
-    core {vendor library name version display_name description}
+    core {vendor library name version display_name description supported_families auto_family_support_level}
     bus {slave_memory_map_ref master_address_space_ref}
     block {usage range width}
     space {range width}
-    file {type used_in}
+    file {USED_IN}
 }
 
 proc set_property {args} {
@@ -274,7 +282,7 @@ foreach report {report_utilization report_timing_summary write_hw_platform write
 }
 
 proc get_timing_paths {args} {
-    lassign [parse get_timing_paths $args -max_paths -setup]
+    parse get_timing_paths $args -max_paths {-setup -hold}
     return path
 }
 
@@ -368,8 +376,13 @@ namespace eval ipx {
         lassign [parse ipx::get_bus_interfaces $args -of_objects] options words
         return [expr {[dict exists $buses $name] ? "bus:$name" : ""}]
     }
-    proc remove_all_memory_map {core} {}
-    proc remove_all_address_space {core} {}
+    foreach what {memory_maps address_blocks address_spaces} {
+        proc get_$what {name args} {
+            set command [lindex [info level 0] 0]
+            parse $command $args -of_objects
+            return ""
+        }
+    }
     proc add_memory_map {name core} {
         variable maps
         lappend maps $name
@@ -382,14 +395,6 @@ namespace eval ipx {
         variable spaces
         lappend spaces $name
         return space:$name
-    }
-    proc get_file_groups {name args} {
-        return group:$name
-    }
-    proc add_file {name group} {
-        variable root
-        must_exist ipx::add_file [file join $root $name]
-        return file:$name
     }
     proc create_xgui_files {core} {}
     proc update_checksums {core} {}
