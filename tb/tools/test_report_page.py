@@ -152,6 +152,8 @@ def test_inputs(results: list[Path], tmp_path: Path) -> None:
     printed = write_json(tmp_path / "printed", {"rows": sweep(), "swept": ["memory.fifo_beats"], "points": 60})
     again = inputs.load([*results, results[0], printed])
     assert (len(again.sweep), len(again.failed)) == (59, 1), "no point twice, whatever file it is in"
+    (without,) = inputs.load([write_csv(tmp_path / "inf", [{**sweep()[0], "binding_pct": "inf", "uram": "nan"}])]).sweep
+    assert (without["binding_pct"], without["uram"]) == (None, None)
     words = [{**row, "engines": str(row["engines"])} for row in sweep()]
     words[-1]["engines"] = "many"
     assert inputs.load([write_csv(tmp_path / "words", words)]).sweep == sweep()[:-1], "nonsense is of a failed point"
@@ -202,6 +204,15 @@ def test_pareto(results: list[Path]) -> None:
     assert "16×32×1" in labels
     assert "Cycles from RTL simulation (12 points) and the cycle model (47 points)" in figure.caption
     assert "distilgpt2, full head, context 256." in figure.caption
+
+
+def test_what_is_far_too_large_is_left_out(tmp_path: Path) -> None:
+    rows = [point("kv260", 1, 16, 1), {**point("kv260", 2, 16, 1), "binding_pct": 301.0, "fits": False}]
+    (figure,) = machines.pareto(inputs.load([write_csv(tmp_path / "x", rows)]))
+    assert set(series_of(figure)) == {"machines that fit"}
+    assert "1 that need more than 300 % are left out." in figure.caption
+    (figure,) = machines.pareto(inputs.load([write_csv(tmp_path / "x", rows[1:])]))
+    assert set(series_of(figure)) == {"does not fit"}
 
 
 def test_scaling(results: list[Path]) -> None:
@@ -336,6 +347,7 @@ def test_plotly_knows_what_it_is_given(results: list[Path]) -> None:
 # -- the command -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_command(lpu: Lpu, results: list[Path], tmp_path: Path) -> None:
     """a page and pictures, the same bytes each time"""
     pytest.importorskip("matplotlib")
@@ -458,6 +470,7 @@ FOUND = """() => [...document.querySelectorAll("figure")].map((figure) => {
 })"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
 def test_in_a_browser(browser: Any, lpu: Lpu, results: list[Path], tmp_path: Path, width: int, scheme: str) -> None:
     """every figure is there, within the window, legible, and tells; nothing is asked of a network and nothing fails"""

@@ -55,6 +55,11 @@ class Guide:
     start: tuple[float, float]
     end: tuple[float, float]
 
+    @property
+    def upright(self) -> bool:
+        """whether it goes straight up"""
+        return self.start[0] == self.end[0]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:

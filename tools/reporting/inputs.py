@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -206,7 +207,7 @@ def _sweep(inputs: Inputs, rows: list[dict[str, Any]]) -> tuple[str, int]:
                 value = row[name] = _cell(value)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
                 raise ValueError(f"{name} of row {number} is {value!r} instead of a number")
-            if value != value:  # not a number: an empty cell of a column of numbers
+            if value is not None and not math.isfinite(value):  # an empty cell; or a share of what a part does not have
                 row[name] = None
         if (identity := frozenset(row.items())) not in known:
             known.add(identity)

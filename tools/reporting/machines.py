@@ -9,26 +9,34 @@ from .figure import Axis, Figure, Guide, Point, Record, Series
 from .inputs import Inputs, Row
 from .points import WORKLOAD, Group, colour, common, groups, record, settings, shape, source, symbol
 
+_MOST = 300
+"""percent of a part; machines that need more are not drawn beside others"""
+
 
 def pareto(inputs: Inputs) -> list[Figure]:
     """tokens/s against the share of the resource that a part runs out of first"""
-    rows = [r for r in inputs.sweep if r.get("binding_pct") is not None]
+    every = [r for r in inputs.sweep if r.get("binding_pct") is not None]
+    rows = [r for r in every if r["binding_pct"] <= _MOST] or every
     if not rows:
         return []
+    large = len(every) - len(rows)
+    left_out = f"{large} that need more than {_MOST} % are left out. " if large else ""
     across, up = [r["binding_pct"] for r in rows], [r["tokens_per_s"] for r in rows]
     x = Axis(title="binding resource, % of the part", log=_wide(across), range=_around(across))
     y = Axis(title="tokens/s", log=_wide(up), range=_around(up))
     series = [s for i, group in enumerate(groups(rows, WORKLOAD)) for s in _of_group(group, i, x, y)]
-    large = tuple(_placed(r) for r in rows if r.get("fits") is False)
-    if large:
-        series.append(Series(name="does not fit", colour="other", symbol="cross", points=large))
-    full = Guide(name="the part is full", start=(100, min(up)), end=(100, max(up)))
+    beyond = tuple(_placed(r) for r in rows if r.get("fits") is False)
+    if beyond:
+        series.append(Series(name="does not fit", colour="other", symbol="cross", points=beyond))
+    bottom, top = _around(up)
+    full = Guide(name="the part is full", start=(100, bottom), end=(100, top))
     return [Figure(
         name="pareto",
         title="Speed against resources",
         caption=f"{common(rows)}Tokens a second of one sequence against the share of the resource that the part runs "
                 "out of first. Filled marks are the front, labelled engines × lanes × pods: of the machines that fit, "
                 "none is both smaller and at least as fast. Hollow ones are the others that fit, crosses do not fit. "
+                + left_out
                 + source(rows, resources=True),
         x=x,
         y=y,
@@ -87,7 +95,7 @@ def _around(values: Sequence[float]) -> tuple[float, float]:
     """an axis that shows all of them, with room for labels"""
     if not _wide(values):
         return 0.0, 1.12 * max(values)
-    room = (max(values) / min(values)) ** 0.08
+    room = (max(values) / min(values)) ** 0.1
     return min(values) / room, max(values) * room
 
 

@@ -82,7 +82,7 @@ def _points(axes: Any, figure: Figure) -> None:
     for guide in figure.guides:
         xs, ys = zip(guide.start, guide.end, strict=True)
         axes.plot(xs, ys, linestyle="--", color=LIGHT["dim"], linewidth=1.2)
-        _label(axes, guide.name, guide.start if xs[0] == xs[1] else guide.end)
+        _label(axes, guide.name, guide.end, above=guide.upright)
     for series in figure.series:
         colour = LIGHT[series.colour]
         axes.plot(
@@ -101,9 +101,10 @@ def _points(axes: Any, figure: Figure) -> None:
             _label(axes, p.label, (p.x, p.y))
 
 
-def _label(axes: Any, text: str, at: tuple[float, float]) -> None:
-    """above and left of a place"""
-    axes.annotate(text, at, xytext=(-5, 4), textcoords="offset points", ha="right", fontsize=8, color=LIGHT["dim"])
+def _label(axes: Any, text: str, at: tuple[float, float], above: bool = False) -> None:
+    """left of a place and above it, or straight above"""
+    axes.annotate(text, at, xytext=(0 if above else -5, 4), textcoords="offset points", fontsize=8, color=LIGHT["dim"],
+                  ha="center" if above else "right", annotation_clip=False)
 
 
 def _bars(axes: Any, figure: Figure) -> None:

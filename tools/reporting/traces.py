@@ -45,8 +45,7 @@ def _axis(axis: Axis) -> dict[str, Any]:
 
 
 def _guide(guide: Guide) -> dict[str, Any]:
-    """named at its end, or where it rises from"""
-    upright = guide.start[0] == guide.end[0]
+    """named at its end"""
     return {
         "type": "scatter",
         "mode": "lines+text",
@@ -54,9 +53,9 @@ def _guide(guide: Guide) -> dict[str, Any]:
         "hoverinfo": "skip",
         "x": [guide.start[0], guide.end[0]],
         "y": [guide.start[1], guide.end[1]],
-        "text": [guide.name, ""] if upright else ["", guide.name],
-        "textposition": "top left",
-        "cliponaxis": True,
+        "text": ["", guide.name],
+        "textposition": "top center" if guide.upright else "top left",
+        "cliponaxis": False,
         "line": {"color": "@dim", "width": 1.5, "dash": "dash"},
         "textfont": {"color": "@dim"},
     }
