@@ -520,7 +520,8 @@ def test_generate(lpu: Lpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     made = chosen("--preset", "kv260", "--board", mine)
     assert (made["board"], made["config"]["board"], made["config"]["clock_mhz"]) == ("mine", "mine", 250.0)
     assert chosen("--board", mine, "--set", "memory.channels=1", "--set", "clock_mhz=100")["config"]["clock_mhz"] == 100
-    assert chosen("--preset", "tiny")["board"] is None
+    assert (chosen("--preset", "tiny")["board"], chosen("--preset", "tiny")["remarks"]) == (None, [])
+    assert "note: Engines ask for 512 bits" in lpu("generate", "--preset", "v80", "--out", out)[1]
 
     verdicts = [hardware_checks.Check("one", True, "fine"), hardware_checks.Check("two", None, "not here")]
     monkeypatch.setattr(hardware_checks, "check", lambda folder, progress: verdicts)

@@ -42,7 +42,7 @@ def command(
     lpu generate --preset kv260 --set engines=2 --board my-board.toml --out mine
     lpu generate --engines 1 --lanes 32 --pods 2 --set limits.max_hidden=2048 --out small
     """
-    from .. import hardware_checks
+    from .. import hardware_checks, vivado
     from ..board import load
     from ..generate import generate
 
@@ -55,14 +55,17 @@ def command(
         progress(f"generating the Verilog of {chosen.name}", 0.0)
         files = [str(path.relative_to(out)) for path in generate(chosen, out, place)]
         checks = hardware_checks.check(out, progress) if check else []
+    remarks = vivado.remarks(chosen, place) if place else []
     if as_json:
-        report.emit({"out": str(out), "files": files, "board": place.name if place else None,
+        report.emit({"out": str(out), "files": files, "board": place.name if place else None, "remarks": remarks,
                      "config": chosen.to_dict(), "fingerprint": chosen.fingerprint,
                      "checks": [dataclasses.asdict(found) for found in checks]})
     else:
         where = f" for {place.title}" if place else ""
         report.say(f"{chosen.engines} engines × {chosen.lanes} lanes × {chosen.pods} pods{where} written to {out}: "
                    f"{', '.join(files)}")
+        for remark in remarks:
+            report.say(f"note: {remark}")
         verdict = {True: "passed", False: "failed", None: "not done"}
         if checks:
             report.say(report.table(["check", "", ""], [(c.name, verdict[c.passed], c.detail) for c in checks]))

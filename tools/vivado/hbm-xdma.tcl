@@ -28,11 +28,12 @@ for {set port $host_port} {$port >= 0} {incr port -1} {
 dict lappend masters $host_port host/M_AXI
 
 # both stacks with all their controllers; the AXI clock of a stack is that of its first port in use
-set mhz [fact clock_mhz]
+set mhz [format %g [fact clock_mhz]]
+set reference [format %g [fact memory_clock_mhz]]
 set period [expr {1000.0 / $mhz}]
 set properties [list USER_HBM_DENSITY [expr {[fact memory_bytes] >> 30}]GB USER_HBM_STACK 2 USER_APB_EN false \
-    USER_SWITCH_ENABLE_00 TRUE USER_SWITCH_ENABLE_01 TRUE USER_HBM_REF_CLK_0 [fact memory_clock_mhz] \
-    USER_HBM_REF_CLK_1 [fact memory_clock_mhz] USER_AXI_CLK_FREQ $mhz USER_AXI_CLK1_FREQ $mhz]
+    USER_SWITCH_ENABLE_00 TRUE USER_SWITCH_ENABLE_01 TRUE USER_HBM_REF_CLK_0 $reference USER_HBM_REF_CLK_1 $reference \
+    USER_AXI_CLK_FREQ $mhz USER_AXI_CLK1_FREQ $mhz]
 foreach clock {CLK CLK1} {
     lappend properties USER_AXI_INPUT_${clock}_FREQ $mhz USER_AXI_INPUT_${clock}_NS [format %.3f $period] \
         USER_AXI_INPUT_${clock}_PS [expr {round(1000 * $period)}] USER_AXI_INPUT_${clock}_XDC [format %.3f $period]
