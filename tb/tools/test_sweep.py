@@ -9,6 +9,7 @@ import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,12 +27,13 @@ from lpu.tools.head_mode import HeadMode
 from lpu.tools.library import Recipe
 from lpu.tools.profiling import passes
 from lpu.tools.runtime import Usage
-from lpu.tools.sweep import grid, local, measure, records, table
+from lpu.tools.sweep import grid, hardware, local, measure, records, table
 from lpu.tools.sweep.measure import ANSWER, Answers
 from lpu.tools.sweep.plan import Entry
 from lpu.tools.sweep.point import Point, identity, versions
 from lpu.tools.sweep.rule import AUTO, budget, simulation_seconds
 from lpu.tools.sweep.traffic import usage
+from lpu.tools.synthesis import Utilisation
 
 TINY, KV260 = PRESETS["tiny"], PRESETS["kv260"]
 SMALL = ("stories260k", "--context", 40, "--rtl", "never")
@@ -99,8 +101,8 @@ def test_key() -> None:
         {"identity": "x"}, {"config": TINY.replace(clock_mhz=50)}, {"config": TINY.replace(memory__fifo_beats=256)},
         {"head": "coarse"}, {"context": 41}, {"memory": board_memory.named("ideal", latency=31)},
         {"memory": board_memory.PortMemory(kind="on-chip", model=IDEAL.model)}, {"memory": board_memory.named("ddr4")},
-        {"board": board.load("kv260")}, {"rtl_seconds": math.inf}, {"synthesis": {"lut": 1.0}}, {"versions": "x"},
-        {"recipe": Recipe(kv=16)},
+        {"board": board.load("kv260")}, {"rtl_seconds": math.inf}, {"synthesis": Utilisation(family="xcup", lut=1)},
+        {"versions": "x"}, {"recipe": Recipe(kv=16)},
     ]
     keys = [point(**change).key for change in changed]
     assert len({base, *keys}) == 1 + len(changed)
@@ -203,6 +205,51 @@ def test_beats_are_those_of_the_rtl(mode: str) -> None:
     for name in ("passes", "data_beats", "program_beats", "write_beats"):
         assert getattr(told, name) == getattr(found, name), name
     assert told.cycles == pytest.approx(found.cycles, rel=0.02)
+
+
+# -- what it costs -------------------------------------------------------------------------------------------------
+
+
+def test_cost_by_synthesis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """engines times one, and the hub; of a machine whose Verilog or netlists are not kept, nothing"""
+    config, kv260 = KV260.replace(engines=3, memory__channels=0), board.load("kv260")
+    parts = {"lpu_engine": Utilisation(family="xcup", lut=1000, ff=2000, dsp=70, bram36=10.5, uram=2),
+             "lpu_hub": Utilisation(family="xcup", lut=50, ff=60, bram36=1)}
+    asked = []
+
+    def known(sources: dict[str, str], top: str, family: str) -> Any:
+        asked.append((sources, family))
+        return SimpleNamespace(utilisation=parts[top]) if top in parts else None
+
+    monkeypatch.setattr(hardware, "emitted", lambda c: {f"{m}.v": m for m in ("lpu", "lpu_engine", "lpu_hub")})
+    monkeypatch.setattr(hardware, "known", known)
+    found = hardware.counted(config, kv260)
+    assert asked == [({"lpu_engine.v": "lpu_engine"}, "xcup"), ({"lpu_hub.v": "lpu_hub"}, "xcup")]
+    made = hardware.cost(config, kv260, found)
+    assert made == {
+        "lut": 3050, "ff": 6060, "dsp": 210, "bram36": 32.5, "uram": 6, "resources_source": "synthesis",
+        "resources_error_pct": 0, "fits": True, "binding": "bram36", "binding_pct": pytest.approx(100 * 32.5 / 144)}
+    assert tuple(made) == hardware.COLUMNS
+    assert hardware.counted(config, None) is None
+    del parts["lpu_hub"]
+    assert hardware.counted(config, kv260) is None
+    monkeypatch.setattr(hardware, "emitted", lambda c: None)
+    assert hardware.counted(config, kv260) is None
+
+
+def test_cost_by_the_model() -> None:
+    """with its error; of an ECP5 what is known, and of no board nothing"""
+    made = hardware.cost(KV260, board.load("kv260"), None)
+    assert made["resources_source"] == "model"
+    assert made["resources_error_pct"] is None or made["resources_error_pct"] > 0, "it is fitted"
+    assert made["binding_pct"] >= 100 * made["dsp"] / 1248
+    assert made["fits"] is (made["binding_pct"] <= 100)
+    used = Utilisation(family="ecp5", lut=100, ff=50, mult18=30, ebr=9)
+    for synthesis, luts in ((None, None), (used, 100)):
+        made = hardware.cost(PRESETS["ulx3s"], board.load("ulx3s"), synthesis)
+        assert (made["lut"], made["fits"]) == (luts, True)
+    assert (made["dsp"], made["bram36"], made["binding"]) == (30, 4.5, "dsp")
+    assert set(hardware.cost(TINY, None, None).values()) == {None}
 
 
 # -- the memory of a board -----------------------------------------------------------------------------------------
@@ -422,6 +469,7 @@ def test_interrupted(lpu: Lpu, monkeypatch: pytest.MonkeyPatch) -> None:
     (("--grid", "engine=1"), ("engine", "did you mean engines?")),
     (("--grid", "engines=0,65"), ("no point of the grid is possible", "engines = 0 is outside 1 to 64")),
     (("--context", "600"), ("no point of the grid is possible", "context 600")),
+    (("--head", "coarse", "--set", "limits.max_shard=64"), ("no point of the grid is possible", "max_shard = 64")),
     (("--context", "a"), ("--context a", "whole numbers")),
     (("--head", "full,corse"), ("'corse'", "full or coarse")),
     (("--head", "certified"), ("lpu profile --fine-rows",)),
@@ -434,9 +482,10 @@ def test_interrupted(lpu: Lpu, monkeypatch: pytest.MonkeyPatch) -> None:
     (("--latency", "0"), ("latency 0",)),
 ])
 def test_refused(lpu: Lpu, tmp_path: Path, options: tuple[str, ...], words: tuple[str, ...]) -> None:
-    """one line, code 2, nothing written"""
+    """one line, code 2, no table"""
     refused(lpu("sweep", "stories260k", *options, "--out", tmp_path / "out"), *words)
-    assert not (tmp_path / "out").exists()
+    assert not list((tmp_path / "out").glob("sweep.*"))
+    assert (tmp_path / "out").exists() == ("coarse" in options), "nothing is written when no point had to be measured"
 
 
 def test_models_and_folders_are_refused(lpu: Lpu, tmp_path: Path) -> None:

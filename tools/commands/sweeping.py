@@ -25,8 +25,12 @@ from ..sweep.run import Run
 from .options import Calibration, Json, Machine, MemoryKind
 
 _HEADS = ("full", "coarse")
-_SHOWN = ("cycles_per_token", "cycles_source", "tokens_per_s", "useful_beats_pct", "lut", "dsp", "bram36", "binding",
-          "binding_pct", "energy_per_token_j")
+_HEADINGS = {
+    "cycles_per_token": "cycles", "cycles_source": "by", "tokens_per_s": "tokens/s", "useful_beats_pct": "beats %",
+    "energy_per_token_j": "J a token", "lut": "LUT", "dsp": "DSP", "bram36": "BRAM", "uram": "URAM",
+    "resources_source": "by", "binding": "binding", "binding_pct": "% of it", "fits": "fits",
+}
+"""answers that a terminal shows"""
 
 
 def command(
@@ -60,8 +64,8 @@ def command(
     ] = None,
     rtl: Annotated[
         str,
-        typer.Option(metavar="WHEN", help=f"Points that the RTL answers: auto (a simulation of {AUTO:g} s), never, "
-                     "always, or a number of seconds; the cycle model answers all others."),
+        typer.Option(metavar="WHEN", help=f"Points that the RTL answers: auto (those expected to take {AUTO:g} s with "
+                     "building the simulator), never, always, or a number of seconds. The cycle model answers others."),
     ] = "auto",
     out: Annotated[
         Path | None,
@@ -125,6 +129,8 @@ def command(
                                     "same command goes on", markup=False)
                 raise
             found = table.rows(entries, run.answers, request.swept)
+            if all(row["error"] is not None for row in found):
+                raise UserError(f"no point of the grid is possible: {found[0]['error']}")
             if out is not None:
                 table.save(out, found, request.swept)
     _show(request, run, found, out, as_json)
@@ -206,10 +212,11 @@ def _show(request: plan.Request, run: Run, found: Sequence[dict[str, Any]], out:
         return
     names = table.columns(request.swept)
     varied = [n for n in names[: names.index("cycles_per_token")] if len({str(row[n]) for row in found}) > 1]
-    shown = [*varied, *(n for n in _SHOWN if any(row[n] is not None for row in found))]
+    shown = [*varied, *(n for n in _HEADINGS if any(row[n] is not None for row in found))]
+    headings = [_HEADINGS.get(name, name) for name in shown]
     title = f"{request.base.name}{'' if request.board is None else f' on {request.board.name}'}: {len(found)} points"
     possible = [row for row in found if row["error"] is None]
-    report.say(report.table(shown, [[row[n] for n in shown] for row in possible], title))
+    report.say(report.table(headings, [[row[n] for n in shown] for row in possible], title))
     for error in dict.fromkeys(row["error"] for row in found if row["error"] is not None):
         report.say(f"impossible: {sum(row['error'] == error for row in found)} of them: {error}")
     report.say(f"{run.measured} measured, {run.kept} on record before, {impossible} impossible"

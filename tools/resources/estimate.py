@@ -12,7 +12,7 @@ from .logic import KINDS, fit, logic
 from .mapping import of_memories
 from .multipliers import blocks, multipliers
 
-_FAMILY = {"xcup": "xcup", "xcv80": "xcup", "ecp5": "ecp5"}
+FAMILY = {"xcup": "xcup", "xcv80": "xcup", "ecp5": "ecp5"}
 """that stands for a board's: a Versal has LUTs and memories like UltraScale+, and a DSP58 does what a DSP48E2 does"""
 
 
@@ -79,14 +79,19 @@ class Occupancy:
         return self.binding.share <= 1
 
 
-def check(config: Config, board: Board) -> Occupancy:
-    """what `config` takes of each resource that is known for the family of `board`"""
-    family = _FAMILY[board.family]
-    found, there = estimate(config, family), board.resources
+def check(config: Config, board: Board, counted: Utilisation | None = None) -> Occupancy:
+    """What `config` takes of each resource that is known for the family of `board`; `counted` is what synthesis says
+    of all engines and the hub, instead of an estimate."""
+    family, there = FAMILY[board.family], board.resources
+    total, error = counted, dict[str, float | None]()
+    if total is None:
+        found = estimate(config, family)
+        total, error = found.total, found.error
+    used = {name: getattr(total, name) for name in ("lut", "ff", "dsp", "bram36", "uram", "ebr")}
     if family == "ecp5":
-        used = {"dsp": found.total.mult18, "ebr": found.total.ebr}
-    else:
-        used = {name: getattr(found.total, name) for name in ("lut", "ff", "dsp", "bram36", "uram")}
+        used["dsp"] = total.mult18
+        if counted is None:
+            del used["lut"], used["ff"]
     return Occupancy(uses=tuple(
-        Use(resource=name, used=value, available=getattr(there, name), error=found.error[name])
+        Use(resource=name, used=value, available=getattr(there, name), error=error.get(name, 0.0))
         for name, value in used.items() if value or getattr(there, name)))

@@ -16,6 +16,7 @@ from ..geometry import Decoder
 from ..library import Opened, Recipe
 from ..limits import Shape, check_shape
 from ..profiling.subject import named, positions_of
+from ..synthesis import Utilisation
 from . import hardware
 from .grid import SHAPE, Grid, Variant, variants
 from .point import Point, identity, versions
@@ -80,12 +81,12 @@ def plan(request: Request) -> list[Entry]:
     return entries
 
 
-def _counted(variant: Variant, request: Request) -> dict[str, float] | None:
+def _counted(variant: Variant, request: Request) -> Utilisation | None:
     return None if variant.config is None else hardware.counted(variant.config, request.board)
 
 
 def _entry(request: Request, model: str | None, subject: Opened | Decoder, known: str, head: str, context: int | None,
-           variant: Variant, synthesis: dict[str, float] | None) -> Entry:
+           variant: Variant, synthesis: Utilisation | None) -> Entry:
     values = {name: getattr(request.base, name) for name in (*SHAPE, "clock_mhz")} | variant.values
     asked: dict[str, Any] = {
         "model": model or subject.name, "head": head, "context": context,

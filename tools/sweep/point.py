@@ -16,6 +16,7 @@ from ..board_memory import PortMemory
 from ..digest import feed
 from ..geometry import Decoder
 from ..library import Opened, Recipe
+from ..synthesis import Utilisation
 from ..texts import read_documents
 
 _PACKAGES = Path(__file__).resolve().parents[2]
@@ -44,7 +45,7 @@ class Point:
     board: Board | None
     rtl_seconds: float
     """how long the RTL may take, see `rule`"""
-    synthesis: dict[str, float] | None
+    synthesis: Utilisation | None
     """what synthesis counted for the machine, if it was done"""
     versions: str
     """see `versions`"""

@@ -62,7 +62,6 @@ def opened(out: Path) -> Iterator[Records]:
 
     Raises `ToolError` for a folder of other files, one that cannot be written, and one that another sweep is using.
     """
-    folder.check_target(out, KIND)
     if not folder.is_ours(out, KIND):
         folder.write(out, KIND, {}, lambda fresh: (fresh / _POINTS).mkdir())
     try:

@@ -13,14 +13,15 @@ from ..errors import UserError
 
 AUTO = 90.0
 """seconds that the RTL may take for a point unless told otherwise"""
-_BUILD, _BUILD_MULTIPLIER = 45.0, 1.0
-"""seconds to build the simulator of an engine, and for each of its multipliers"""
-_CYCLE, _CYCLE_MULTIPLIER = 3e-6, 0.07e-6
-"""seconds of a cycle of an engine, likewise"""
+_BUILD, _BUILD_MULTIPLIER = 48.0, 0.6
+"""CPU seconds to build a simulator, and for each multiplier of its engine: through the first and last row of the table
+in `docs/sweep.md`"""
+_CYCLE, _CYCLE_MULTIPLIER = 3.2e-6, 0.053e-6
+"""of a cycle of an engine, likewise"""
 
 
 def simulation_seconds(config: Config, cycles: float) -> float:
-    """Expected time of a first simulation of so many cycles: the engine is compiled, then runs on one core."""
+    """Expected CPU time of a first simulation of so many cycles: the engine is compiled, then all of them run."""
     multipliers = config.lanes * config.pods
     build = _BUILD + _BUILD_MULTIPLIER * multipliers
     return build + cycles * config.engines * (_CYCLE + _CYCLE_MULTIPLIER * multipliers)

@@ -38,6 +38,7 @@ class Run:
         left = [point for key, point in self._points.items() if key not in self.answers]
         _calibrate(left, progress)
         what = f"measuring {len(left)} of {self.points} points"
+        progress(what, 0.0)
         for point, answer in workers(left):
             self._records.put(point.key, answer)
             self.answers[point.key] = answer

@@ -10,6 +10,6 @@ from __future__ import annotations
 from .tools import SynthesisError
 from .units import Units
 from .utilisation import Utilisation
-from .yosys import Mapped, map_to, synthesise
+from .yosys import Mapped, known, map_to, synthesise
 
-__all__ = ["Mapped", "SynthesisError", "Units", "Utilisation", "map_to", "synthesise"]
+__all__ = ["Mapped", "SynthesisError", "Units", "Utilisation", "known", "map_to", "synthesise"]
