@@ -71,9 +71,13 @@ def emitted(config: Config, *, debug: bool = False) -> dict[str, str] | None:
 
 def convert(component: Any, name: str, *, assertions: bool = False) -> str:
     """Verilog of one component as module `name`, with all modules that it instantiates, without source positions, and
-    without assertions unless asked for."""
+    without assertions unless asked for.
+
+    The component sees its port `rst` through a register, so that no logic hangs on it: see `_register_reset`.
+    """
     from amaranth._toolchain.yosys import find_yosys
     from amaranth.back import rtlil
+    from amaranth.hdl import Fragment
 
     from .common.instance import Modules, component_ports
 
@@ -81,7 +85,10 @@ def convert(component: Any, name: str, *, assertions: bool = False) -> str:
     modules.components[name] = component
     while done < len(modules.components):  # each may ask for more
         module, part = list(modules.components.items())[done]
-        text = rtlil.convert(part, name=module, ports=component_ports(part), emit_src=False, platform=modules)
+        ports, design = component_ports(part), Fragment.get(part, modules)
+        if module == name:
+            ports |= _register_reset(design)
+        text = rtlil.convert(design, name=module, ports=ports, emit_src=False, platform=modules)
         script.append(f"read_rtlil <<rtlil\n{_without_fields(text)}\nrtlil")
         done += 1
     yosys = find_yosys(lambda version: version >= (0, 40))
@@ -91,6 +98,24 @@ def convert(component: Any, name: str, *, assertions: bool = False) -> str:
     internal = "-remove generator -remove top -remove src -remove amaranth.hierarchy -remove amaranth.decoding"
     script += [f"attrmap {internal}", f"attrmap -modattr {internal}", "write_verilog -norename"]
     return str(yosys.run(["-q", "-"], "\n".join(script), ignore_warnings=True))
+
+
+def _register_reset(design: Any) -> dict[str, Any]:
+    """Gives the fragment `design` a clock domain `sync` whose reset is the port `rst` a cycle later, and is given at power-up;
+    returns the ports `clk` and `rst`.
+
+    Amaranth writes a synchronous reset as a choice in front of each register. A simulator has to evaluate all that
+    hangs on a port whenever a port may have changed, and a router has to reach all registers in one cycle.
+    """
+    from amaranth.hdl import ClockDomain, Signal
+
+    clk, rst, held = Signal(name="clk"), Signal(name="rst"), Signal(init=1, name="reset")
+    outside, sync = ClockDomain("outside", reset_less=True), ClockDomain("sync")
+    outside.clk = sync.clk = clk
+    sync.rst = held
+    design.add_domains(outside, sync)
+    design.add_statements("outside", held.eq(rst))
+    return {"clk": (clk, None), "rst": (rst, None)}
 
 
 def _without_fields(rtlil: str) -> str:

@@ -79,7 +79,8 @@ def with_head(path: Path) -> QuantisedModel:
     return dataclasses.replace(fixed, coarse=fit(fixed, collect(fixed, tokens).x, miss_rate=0.1, power=0.25))
 
 
-@pytest.mark.parametrize("path", MODELS, indirect=True)
+@pytest.mark.parametrize(
+    "path", [*MODELS[:2], pytest.param("gpt2-8k", marks=[pytest.mark.exhaustive, *MODELS[2].marks])], indirect=True)
 @pytest.mark.parametrize(
     "head", [HeadMode("certified"), *(pytest.param(mode, marks=pytest.mark.exhaustive) for mode in
                                       (HeadMode("coarse", k=9), HeadMode("certified", "calibrated")))],

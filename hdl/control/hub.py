@@ -49,7 +49,8 @@ class Hub(wiring.Component):
         connect_flat(m, self, "s_axil", registers.axi)
 
         exchange_reset = Signal(init=1)
-        m.d.sync += [self.engine_reset.eq(supervisor.engine_reset), exchange_reset.eq(supervisor.engine_reset)]
+        m.d.sync += [self.engine_reset.eq(supervisor.engine_reset),
+                     exchange_reset.eq(self.engine_reset)]  # with the engines, which register theirs
         exchange = place(m, platform, "exchange", "lpu_exchange", lambda: Exchange(c), exchange_reset)
         lists = place(m, platform, "lists", "lpu_list_merge", lambda: ListMerge(c), exchange_reset)
         m.submodules.results = results = ResetInserter(exchange_reset)(Results(c))

@@ -168,10 +168,13 @@ class ControlRegisters(wiring.Component):
                 with m.If(strobe[n // 8]):
                     m.d.sync += target[n:n + 8].eq(word[n:n + 8])
 
+        awake = Signal()  # nothing is taken in reset, which arrives here and ends here later than outside
+        m.d.sync += awake.eq(1)
+
         # -- writes ---------------------------------------------------------------------------------------------
         m.d.comb += [
-            axi.awready.eq(~address_held),
-            axi.wready.eq(~word_held),
+            axi.awready.eq(awake & ~address_held),
+            axi.wready.eq(awake & ~word_held),
             execute.eq(address_held & word_held & ~axi.bvalid),
         ]
         with m.If(axi.awvalid & axi.awready):
@@ -211,7 +214,7 @@ class ControlRegisters(wiring.Component):
 
         # -- reads ----------------------------------------------------------------------------------------------
         asked, settle, reading = Signal(LITE_ADDRESS_BITS - 2), Signal(range(COUNTER_SETTLE + 1)), Signal()
-        m.d.comb += axi.arready.eq(~reading & ~axi.rvalid)
+        m.d.comb += axi.arready.eq(awake & ~reading & ~axi.rvalid)
         with m.If(axi.arvalid & axi.arready):
             m.d.sync += [asked.eq(axi.araddr[2:]), settle.eq(COUNTER_SETTLE), reading.eq(1)]
         with m.If(axi.rready):

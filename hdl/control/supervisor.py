@@ -30,7 +30,7 @@ class Supervisor(wiring.Component):
     their results are merged (`results_idle`); `done` tells of the end, and falls with the next start, and so does
     `saturated`, unless the pass is `resumed`. The first fault (of the lowest engine, if several) stops all engines and
     ends the pass: `busy` falls, `stop` stays. `soft_reset` stops the engines, waits until all memory ports are quiet,
-    resets them in one cycle and clears fault. The watchdog fires when no engine made progress for `watchdog` cycles
+    resets them in one cycle, lets that arrive and clears fault. The watchdog fires when no engine made progress for `watchdog` cycles
     (0: never) and blames the first engine that does not just wait for others.
     """
 
@@ -130,5 +130,10 @@ class Supervisor(wiring.Component):
                 with m.Elif(settle == 0):
                     m.d.comb += self.engine_reset.eq(1)
                     m.d.sync += [self.fault.eq(0), self.fault_op.eq(0), self.fault_engine.eq(0), self.done.eq(0)]
+                    m.next = "EMPTY"
+            with m.State("EMPTY"):  # until the reset has arrived: a start must not overtake it
+                m.d.comb += self.busy.eq(1)
+                m.d.sync += settle.eq(settle - 1)
+                with m.If(settle == 0):
                     m.next = "IDLE"
         return m

@@ -12,6 +12,8 @@ MUTATIONS = [
              test=_SMALL, what="the pass can be changed while it runs"),
     Mutation(file=_FILE, find="~holding, ~holding & ~locked", replace="~holding, ~holding",
              test=_SMALL, what="the lock of the windows does nothing"),
+    Mutation(file=_FILE, find="axi.arready.eq(awake & ", replace="axi.arready.eq(",
+             test=_SMALL, what="a request is taken in reset, and lost"),
     Mutation(file=_FILE, find="locked.eq(locked | word[0])", replace="locked.eq(word[0])",
              test=_SMALL, what="the lock can be opened"),
     Mutation(file=_FILE, find="& (word[len(target):] == 0)", replace="",

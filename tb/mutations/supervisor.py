@@ -16,6 +16,8 @@ MUTATIONS = [
              test=_ONE, what="the cycles of a soft reset count as silence of the next pass"),
     Mutation(file=_FILE, find="with m.If(~quiet.all()):", replace="with m.If(0):",
              test=_ONE, what="engines are reset although a port woke up again"),
+    Mutation(file=_FILE, find='m.next = "EMPTY"', replace='m.next = "IDLE"',
+             test=_ONE, what="a start overtakes the reset of the engines"),
     Mutation(file=_FILE, find="halted.all() & self.results_idle & (settle == 0)",
              replace="halted.all() & (settle == 0)", test=_ONE, what="done before the results are merged"),
     Mutation(file=_FILE, find="self.saturated & self.resumed", replace="0",

@@ -131,8 +131,11 @@ class StandIn(wiring.Component):
             windowed = (address >= at["WINDOW_BASE_LOW"]) & (address <= at["WINDOW_LIMIT_HIGH"])
             return Mux(windowed, address + 0x400 + (named["WINDOW_SELECT"] << 4), address)
 
-        go = lite["awvalid"] & lite["wvalid"] & ~lite["bvalid"]
-        m.d.comb += [lite["awready"].eq(~lite["bvalid"]), lite["wready"].eq(~lite["bvalid"]),
+        awake = Signal()  # nothing is taken in reset, which arrives here and ends here later than outside
+        m.d.sync += awake.eq(1)
+        open_ = awake & ~lite["bvalid"]
+        go = lite["awvalid"] & lite["wvalid"] & open_
+        m.d.comb += [lite["awready"].eq(open_), lite["wready"].eq(open_),
                      write.en.eq(go), write.data.eq(lite["wdata"]),
                      write.addr.eq(place(lite["awaddr"]) >> 2)]
         with m.If(lite["bready"]):
@@ -166,7 +169,7 @@ class StandIn(wiring.Component):
             code, engine = Mux(hit, link.status.fault, code), Mux(hit, e, engine)
 
         wait = Signal()
-        free = ~wait & ~lite["rvalid"]
+        free = awake & ~wait & ~lite["rvalid"]
         ask = lite["arvalid"] & free
         address = Signal(12)
         fixed = {"ID": isa.MAGIC, "VERSION": isa.VERSION, "FINGERPRINT": c.fingerprint,

@@ -65,7 +65,7 @@ def test_stories260k_stays_within_half_a_percent(shared: Callable[[str], Path]) 
     assert found["quality_drop_pct"] <= 0.5
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_gpt2_8k_stays_within_half_a_percent(shared: Callable[[str], Path]) -> None:
     model = load_model(shared("models/gpt2-8k"))
     corpora = {"wikitext2": "txt", "ptb": "txt", "c4": "jsonl"}
