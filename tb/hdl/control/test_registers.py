@@ -549,10 +549,11 @@ async def reset_in_mid_stream(dut: Any) -> None:
         await rig.bench.cycle(wait)
         for task in tasks:
             task.cancel()
-        dut.rst.value = 1
+        resetting = cocotb.start_soon(rig.bench.reset(3))
         await rig.bench.cycle(2)
         ready = [int(getattr(dut, f"axi__{channel}ready").value) for channel in ("aw", "w", "ar")]
         rig.bench.check(ready, [0, 0, 0], "ready in reset")
+        await resetting
         await rig.reset()
         rig.check_outputs()
         await rig.read(REGISTERS["PROGRAM"].address)
