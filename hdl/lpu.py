@@ -73,7 +73,8 @@ def top(config: Config) -> str:
 
 
 _NOTICE = """\
-// The top of a language processing unit. One clock, `clk`; one reset, `rst`, synchronous to it and active high.
+// The top of a language processing unit. One clock, `clk`; one reset, `rst`, synchronous to it and active high; hold it
+// for four cycles or more, until it has passed through the registers of the hub and of the engines.
 // `s_axil`: registers (AXI4-Lite). `m_axi00` and so on: an AXI4 master for each engine, INCR bursts of whole beats."""
 
 
