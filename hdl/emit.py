@@ -101,7 +101,7 @@ def convert(component: Any, name: str, *, assertions: bool = False) -> str:
 
 
 def _register_reset(design: Any) -> dict[str, Any]:
-    """Gives the fragment `design` a clock domain `sync` whose reset is the port `rst` a cycle later, and is given at power-up;
+    """Gives the fragment `design` a clock domain `sync` that is reset at power-up and a cycle after its port `rst` is;
     returns the ports `clk` and `rst`.
 
     Amaranth writes a synchronous reset as a choice in front of each register. A simulator has to evaluate all that

@@ -30,8 +30,8 @@ class Supervisor(wiring.Component):
     their results are merged (`results_idle`); `done` tells of the end, and falls with the next start, and so does
     `saturated`, unless the pass is `resumed`. The first fault (of the lowest engine, if several) stops all engines and
     ends the pass: `busy` falls, `stop` stays. `soft_reset` stops the engines, waits until all memory ports are quiet,
-    resets them in one cycle, lets that arrive and clears fault. The watchdog fires when no engine made progress for `watchdog` cycles
-    (0: never) and blames the first engine that does not just wait for others.
+    resets them in one cycle, lets that arrive and clears fault. The watchdog fires when no engine made progress for
+    `watchdog` cycles (0: never) and blames the first engine that does not just wait for others.
     """
 
     def __init__(self, config: Config) -> None:
