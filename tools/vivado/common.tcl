@@ -140,7 +140,7 @@ proc engine_bus {engine} {
 
 # one segment of the address map: `master` finds `segment` at `offset`
 proc assign {master segment offset range} {
-    assign_bd_address -offset [format 0x%x $offset] -range [format 0x%x $range] \
+    assign_bd_address -offset [format 0x%llx $offset] -range [format 0x%llx $range] \
         -target_address_space [get_bd_addr_spaces $master] [get_bd_addr_segs $segment] -force
 }
 

@@ -23,7 +23,7 @@ set pcie {
     CPM_PCIE1_PF0_BAR2_QDMA_SIZE 1
 }
 # the second BAR is a window on the registers
-lappend pcie CPM_PCIE1_PF0_PCIEBAR2AXIBAR_QDMA_2 [format 0x%016x [fact control_base]]
+lappend pcie CPM_PCIE1_PF0_PCIEBAR2AXIBAR_QDMA_2 [format 0x%016llx [fact control_base]]
 cell versal_cips cips [list CPM_CONFIG $pcie PS_PMC_CONFIG {
     CLOCK_MODE Custom
     DESIGN_MODE 1
@@ -75,7 +75,7 @@ foreach {slave side category} {S00_AXI 0 ps_pcie S01_AXI 1 ps_pcie S02_AXI 0 ps_
     configure [get_bd_intf_pins noc/$slave] [list CATEGORY $category CONNECTIONS $paths]
 }
 configure [get_bd_intf_pins noc/M00_AXI] \
-    [list CATEGORY pl APERTURES [list [list [format 0x%x [fact control_base]] 1M]]]
+    [list CATEGORY pl APERTURES [list [list [format 0x%llx [fact control_base]] 1M]]]
 
 # An engine: its port's own pseudo-channel at full rate, the others of its memory as it needs. A port carries 256 bits
 # in each of its 400 MHz, 12800 MB/s; a wider engine goes through a SmartConnect, at that rate.
