@@ -405,8 +405,8 @@ def test_words_of_the_command(lpu: Lpu, tmp_path: Path) -> None:
         assert word in row["command"]
 
 
-def test_board(lpu: Lpu) -> None:
-    """of the preset unless named; gives clock and memory, unless those are"""
+def test_board(lpu: Lpu, tmp_path: Path) -> None:
+    """of the preset unless named; one that is named gives clock and memory, unless those are"""
     def row(*options: object) -> dict[str, Any]:
         code, text, err = lpu("sweep", *SMALL, "--json", *options)
         assert code == 0, err
@@ -420,6 +420,9 @@ def test_board(lpu: Lpu) -> None:
     assert (found["board"], found["clock_mhz"], found["memory"]) == ("kv260", 200, "ideal")
     assert found["tokens_per_s"] == 200e6 / found["cycles_per_token"]
     assert row("--preset", "kv260", "--set", "clock_mhz=200")["clock_mhz"] == 200
+    file = tmp_path / "slow.json"
+    KV260.replace(clock_mhz=100).save(file)
+    assert row("--config", file)["clock_mhz"] == 100
     assert row()["board"] is None
 
 

@@ -14,11 +14,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from lpu.tb.conftest import ROOT
 from lpu.tools import cli
+from lpu.tools.errors import ToolError, UserError
+from lpu.tools.sweep import cluster as cluster_module
 from lpu.tools.sweep import local, measure, table
 from lpu.tools.sweep.measure import Answers
 from lpu.tools.sweep.point import Point
@@ -213,3 +217,21 @@ def test_nobody_answers(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> No
     assert err.startswith("lpu: error: no Dask scheduler answers at 'tcp://127.0.0.1:1' within 3 s: ")
     assert len(err.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_cluster_can_do_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """each in one line, and nothing is left on the cluster"""
+    distributed = pytest.importorskip("distributed")
+    asked = SimpleNamespace(key="k", what="a model on a machine")
+    killed = distributed.KilledWorker("k", SimpleNamespace(address="tcp://x:1"), 3)
+    causes = ((killed, ToolError, "several workers died"),
+              (distributed.client.FutureCancelledError("k", "lost"), UserError, "the Dask scheduler is gone"),
+              (ModuleNotFoundError("No module named 'lpu'"), ToolError, "install the same version"))
+    for cause, kind, words in causes:
+        client, future = Mock(), Mock()
+        client.submit.return_value = future
+        future.result.side_effect = cause
+        monkeypatch.setattr(distributed, "as_completed", lambda futures, loop: iter(futures))
+        with pytest.raises(kind, match=words):
+            next(cluster_module._run(client, [asked]))
+        client.cancel.assert_called_once()

@@ -102,7 +102,8 @@ def command(
         base=base,
         grid=grid.parse(items),
         board=chosen,
-        clocked=any(s.partition("=")[0].strip() == "clock_mhz" for s in [*(machine.settings or []), *items]),
+        clocked=board is None or any(item.partition("=")[0].strip() == "clock_mhz"
+                                     for item in [*(machine.settings or []), *items]),
         memory=_memory(chosen, memory, drams, latency),
         rtl_seconds=budget(rtl),
         recipe=calibration.recipe(),

@@ -67,8 +67,11 @@ def _run(client: Any, points: Sequence[Point]) -> Answers:
             except KilledWorker as e:
                 raise ToolError(f"several workers died while measuring {point.what}: they may have too little memory "
                                 "for it; leave it out") from e
-            except (FutureCancelledError, OSError) as e:
+            except FutureCancelledError as e:
                 raise UserError("the Dask scheduler is gone: start it again, and then the same command") from e
+            except Exception as e:  # not of the point, whose errors are outcomes
+                raise ToolError(f"a worker cannot take points ({type(e).__name__}: {e}): install the same version of "
+                                "this project for all workers") from e
             yield point, outcome.answer()
     finally:
         with contextlib.suppress(Exception):  # likewise

@@ -35,7 +35,7 @@ class Request:
     grid: Grid
     board: Board | None
     clocked: bool
-    """the clock is the base's, or the grid's, whatever the board says"""
+    """the clock is the base's or the grid's, not the board's"""
     memory: Callable[[Config], PortMemory]
     rtl_seconds: float
     recipe: Recipe
