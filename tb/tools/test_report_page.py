@@ -19,7 +19,7 @@ from lpu.tools import palette
 from lpu.tools.benchmark.kpi import KPIS
 from lpu.tools.errors import ToolError
 from lpu.tools.profiling.profile import Profile, Share
-from lpu.tools.reporting import inputs, machines, page, passes, picture, recall, roofline
+from lpu.tools.reporting import inputs, machines, page, passes, picture, recall, roofline, tables
 from lpu.tools.reporting.figure import Figure
 from lpu.tools.reporting.points import groups, record
 from lpu.tools.reporting.traces import plotted
@@ -427,8 +427,9 @@ def test_bad_input(lpu: Lpu, results: list[Path], tmp_path: Path) -> None:
         ("text", ["text is not a result", "lpu sweep"]), ("other.json", ["other.json is not a result"]),
         ("other.csv", ["other.csv is not a result"]), ("empty", ["empty is not a result"]),
         ("binary", ["binary is not a result"]), ("cut.json", ["cut.json is damaged", "not JSON"]),
-        ("half.json", ["half.json is damaged", "missing"]), ("list.json", ["list.json is damaged", "name"]),
-        ("nowhere", ["cannot read", "nowhere"]), (wrong.name, ["damaged", "lut of row 1 is 'many'"]),
+        ("half.json", ["half.json is damaged", "head is None"]), ("list.json", ["list.json is damaged", "is missing"]),
+        ("nowhere", ["cannot read", "nowhere"]),
+        (wrong.name, ["damaged", "lut is 'many' instead of a number in row 1"]),
     ):  # fmt: skip
         refused(lpu("report", results[1], tmp_path / file, "--out", out), *words)
     refused(lpu("report", tmp_path, "--out", out), "cannot read", "directory")
@@ -441,6 +442,40 @@ def test_bad_input(lpu: Lpu, results: list[Path], tmp_path: Path) -> None:
         refused(lpu("report", results[1], *options), *words)
     assert not out.exists()
     refused(lpu("report", "--out", out), "FILE")
+
+
+def damaged(data: Any) -> Iterator[Any]:
+    """`data` with each of its values in turn of another kind, or not there; of a long list only the first element"""
+    if isinstance(data, dict):
+        for key, value in data.items():
+            for worse in ("?", None, [], -1):
+                yield {**data, key: worse}
+            yield {k: v for k, v in data.items() if k != key}
+            yield from ({**data, key: worse} for worse in damaged(value))
+    elif isinstance(data, list) and data:
+        yield from ([worse, *data[1:]] for worse in (None, *damaged(data[0])))
+
+
+def test_damage_is_told_and_nothing_else(tmp_path: Path) -> None:
+    """whatever is wrong in a file, it is refused in a line or shown; the seldom used values are the former's"""
+    refusals = shown = 0
+    small = {**profile(), "config": {n: PRESETS["tiny"].to_dict()[n] for n in ("name", "engines", "lanes", "pods")}}
+    memory = {"kind": "DDR4", "clocks": 5, "peak_bytes": 1000}
+    kpis = {**bench(), "config": {**small["config"], "clock_mhz": 100.0}}
+    for data in ({**small, "memory": memory, "predicted": profile("cycle model")}, kpis, budgets(), explored(),
+                 {"rows": sweep()[:2]}):
+        for worse in damaged(data):
+            try:
+                found = inputs.load([write_json(tmp_path / "x", worse)])
+            except inputs.ReportError:
+                refusals += 1
+                continue
+            tables.cards(found)
+            for figure in page.figures(page.sections(found)):
+                json.dumps(plotted(figure, lambda record: hash(record) % 7), allow_nan=False)
+            shown += 1
+    assert refusals > 400
+    assert shown > 100
 
 
 # -- in a browser ----------------------------------------------------------------------------------------------------

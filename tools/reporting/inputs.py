@@ -14,7 +14,7 @@ from typing import Any
 
 from ..benchmark.kpi import KPIS
 from ..errors import ToolError, UserError
-from ..profiling.profile import Profile
+from ..profiling.profile import CAUSES, Profile
 
 Row = Mapping[str, Any]
 SWEEP = ("model", "engines", "cycles_per_token", "tokens_per_s")
@@ -38,6 +38,8 @@ NUMBERS = (
     "energy_per_token_j",
 )
 """columns of a sweep that are numbers where they are not empty"""
+_TEXTS = ("head", "board", "memory", "cycles_source", "resources_source", "binding", "command", "error")
+"""likewise texts"""
 
 
 _TABLE = "sweep.csv"
@@ -201,66 +203,124 @@ def _sweep_of(inputs: Inputs, path: Path, rows: list[dict[str, Any]]) -> tuple[s
 def _sweep(inputs: Inputs, rows: list[dict[str, Any]]) -> tuple[str, int]:
     known = {frozenset(row.items()) for row in [*inputs.sweep, *inputs.failed]}
     for number, row in enumerate(rows, 1):
-        for name in NUMBERS if row["tokens_per_s"] is not None else ():
-            value = row.get(name)
-            if isinstance(value, str):  # a column with a value that the sweep refused is one of text
-                value = row[name] = _cell(value)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-                raise ValueError(f"{name} of row {number} is {value!r} instead of a number")
-            if value is not None and not math.isfinite(value):  # an empty cell; or a share of what a part does not have
-                row[name] = None
+        if row["tokens_per_s"] is not None:
+            try:
+                _numbers(row)
+            except ValueError as e:
+                raise ValueError(f"{e} in row {number}") from e
         if (identity := frozenset(row.items())) not in known:
             known.add(identity)
             (inputs.failed if row["tokens_per_s"] is None else inputs.sweep).append(row)
     return "sweep", len(rows)
 
 
+def _numbers(row: dict[str, Any]) -> None:
+    """Makes the columns that are numbers so; raises `ValueError` for what is none."""
+    for name in NUMBERS:
+        value = row.get(name)
+        if isinstance(value, str):  # a column with a value that the sweep refused is one of text
+            value = row[name] = _cell(value)
+        if isinstance(value, float) and not math.isfinite(value):  # an empty cell; a share of what a part lacks
+            row[name] = None
+    _check(row, texts=("model",), positive=("engines", "cycles_per_token", "tokens_per_s"), optional=NUMBERS,
+           numbers=[n for n in NUMBERS if row.get(n) is not None])
+    for name in _TEXTS:
+        if row.get(name) is not None:
+            row[name] = str(row[name])  # a name of digits is a number in a CSV
+    if row.get("fits") not in (True, False, None):
+        raise ValueError(f"fits is {row['fits']!r}")
+
+
 # -- JSON ----------------------------------------------------------------------------------------------------------
 
 
 def _profile(inputs: Inputs, data: dict[str, Any]) -> tuple[str, int]:
-    about = {k: data.get(k) for k in ("tokens", "context", "head", "config", "memory")}
-    command = data.get("command")
-    found = [Profile.from_dict(data)]
-    predicted = data.get("predicted")
+    about: dict[str, Any] = {k: data.get(k) for k in ("tokens", "context", "head", "config", "memory")}
+    _check(about, numbers=("tokens",), tables=("head", "config"))
+    _check(about["config"], positive=("engines", "lanes", "pods"))
+    if about["memory"] is not None:
+        _check(about["memory"], texts=("kind",), numbers=("clocks", "peak_bytes"))
+    found, predicted = [data], data.get("predicted")
     if predicted is not None and predicted["source"] != data["source"]:
-        found.append(Profile.from_dict(predicted))
-    inputs.profiles += [Profiled(profile=p, command=command, about=about) for p in found]
-    return "profile", len(found)
+        found.append(predicted)
+    profiles = [_made(one, data.get("command"), about) for one in found]
+    inputs.profiles += profiles
+    return "profile", len(profiles)
+
+
+def _made(data: dict[str, Any], command: Any, about: Row) -> Profiled:
+    _check(data, texts=("what", "source"), positive=("cycles", "clock_mhz"))
+    for engine in data["by_engine"]:
+        for share in engine["by_class"]:
+            _check(share, texts=("what",), numbers=("cycles", "useful", *CAUSES))
+    profile = Profile.from_dict(data)
+    if not profile.parts:
+        raise ValueError("it has no engines")
+    return Profiled(profile=profile, command=_command(command), about=about)
 
 
 def _bench(inputs: Inputs, data: dict[str, Any]) -> tuple[str, int]:
-    rows = tuple(data["rows"])
+    config, rows = data["config"], tuple(data["rows"])
+    _check(data["model"], texts=("name",))
+    _check(data, texts=("memory",))
+    _check(config, texts=("name",), positive=("engines", "lanes", "pods", "clock_mhz"))
     for row in rows:
-        for name in ("system", "prompt", "tokens", "sources", *KPIS):
-            row[name]
-    inputs.benches.append(
-        Bench(
-            model=data["model"]["name"],
-            memory=data["memory"],
-            config=data["config"],
-            command=data.get("command"),
-            rows=rows,
-        )
-    )
+        _check(row, texts=("system", "prompt"), numbers=("tokens",), optional=(*KPIS, "beat_utilisation"))
+        _check(row["sources"], texts=KPIS)
+    inputs.benches.append(Bench(model=data["model"]["name"], memory=data["memory"], config=config,
+                                command=_command(data.get("command")), rows=rows))
     return "bench", len(rows)
 
 
 def _budgets(inputs: Inputs, data: list[dict[str, Any]]) -> tuple[str, int]:
     for row in data:
-        for name in ("name", "achieved", "met", "command", "unit", "what", "wanted"):
-            row[name]
+        _check(row, texts=("name", "command", "unit", "what", "wanted"), optional=("achieved",))
+        if row["met"] not in (True, False, None):
+            raise ValueError(f"met of {row['name']} is {row['met']!r}")
+        _command(row.get("error"))
     inputs.budgets += data
     return "budgets", len(data)
 
 
 def _lmhead(inputs: Inputs, data: dict[str, Any]) -> tuple[str, int]:
     rows = tuple(data["rows"])
+    _check(data["model"], texts=("name",))
     for row in rows:
-        for name in ("method", "tiles", "index_bits", "bytes_per_row", "positions", "recall", "share"):
-            row[name]
-    inputs.explored.append(Explored(model=data["model"]["name"], command=data.get("command"), rows=rows))
+        _check(row, texts=("method",), numbers=("tiles", "index_bits", "bytes_per_row", "positions"))
+        for name in ("recall", "share"):
+            _check(row[name], numbers=rows[0]["recall"])
+    if not rows[0]["recall"] or {r["method"] for r in rows} <= {"full"}:
+        raise ValueError("it has no method but the full head")
+    inputs.explored.append(Explored(model=data["model"]["name"], command=_command(data.get("command")), rows=rows))
     return "lmhead", len(rows)
+
+
+def _check(row: Row, *, texts: Iterable[str] = (), numbers: Iterable[str] = (), positive: Iterable[str] = (),
+           optional: Iterable[str] = (), tables: Iterable[str] = ()) -> None:
+    """Raises `ValueError` or `KeyError` unless these are texts, numbers from 0 on, numbers above 0, any numbers if they
+    are there, and tables."""
+    there = [name for name in optional if row.get(name) is not None]
+    for names, fits, what in (
+        (texts, lambda v: isinstance(v, str), "a text"),
+        (tables, lambda v: isinstance(v, dict), "a table"),
+        (there, _is_number, "a number"),
+        (numbers, lambda v: _is_number(v) and v >= 0, "a number from 0 on"),
+        (positive, lambda v: _is_number(v) and v > 0, "a number above 0"),
+    ):
+        for name in names:
+            if not fits(row[name]):
+                raise ValueError(f"{name} is {row[name]!r} instead of {what}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _command(text: Any) -> str | None:
+    """a text, or nothing"""
+    if text is not None and not isinstance(text, str):
+        raise ValueError(f"{text!r} is not a command")
+    return text
 
 
 def _rows_have(data: Any, *names: str) -> bool:

@@ -94,7 +94,7 @@ def _wide(values: Sequence[float]) -> bool:
 def _around(values: Sequence[float]) -> tuple[float, float]:
     """an axis that shows all of them, with room for labels"""
     if not _wide(values):
-        return 0.0, 1.12 * max(values)
+        return 0.0, 1.12 * (max(values) or 1)
     room = (max(values) / min(values)) ** 0.1
     return min(values) / room, max(values) * room
 

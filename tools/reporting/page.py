@@ -82,7 +82,7 @@ def page(inputs: Inputs, parts: Sequence[Section], title: str) -> str:
         "NAV": "".join(f'<li><a href="#{p.name}">{escape(p.title)}</a></li>' for p in parts),
         "SECTIONS": "\n".join(_section(part) for part in parts),
         "FOOTER": _footer(inputs),
-        "DATA": json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace("</", "<\\/"),
+        "DATA": json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
         "PLOTLY": get_plotlyjs(),
     }
     return re.sub("@([A-Z]+)@", lambda place: filled[place[1]], _PAGE.read_text(encoding="utf-8"))

@@ -37,7 +37,7 @@ class _Used:
 
 def roofline(inputs: Inputs) -> list[Figure]:
     """of everything that says how many beats were used"""
-    found = [*_of_sweep(inputs), *_of_profiles(inputs), *_of_benches(inputs)]
+    found = [u for u in (*_of_sweep(inputs), *_of_profiles(inputs), *_of_benches(inputs)) if u.share > 0]
     if not found:
         return []
     names = list(dict.fromkeys(u.group for u in found))
@@ -99,10 +99,7 @@ def _peak(row: Row) -> float | None:
 
 def _of_profiles(inputs: Inputs) -> Iterable[_Used]:
     for p in inputs.profiles:
-        lanes = (p.about["config"] or {}).get("lanes")
-        if not lanes:
-            continue
-        memory = p.about["memory"]
+        memory, lanes = p.about["memory"], p.about["config"]["lanes"]
         dram = memory is not None and memory["clocks"]
         clock, cycles = p.profile.clock_mhz, p.profile.cycles
         yield _Used(group=f"profile, {p.profile.source}", lanes=p.profile.engines * lanes, clock_mhz=clock,
@@ -114,7 +111,7 @@ def _of_benches(inputs: Inputs) -> Iterable[_Used]:
     for bench in inputs.benches:
         for row in bench.rows:
             share, config = row.get("beat_utilisation"), bench.config
-            if not share:
+            if share is None:
                 continue
             speed = f"{text(row['throughput_tokens_per_sec'])} tokens/s"
             facts = (("machine", config["name"]), ("engines × lanes × pods", shape(config)), ("memory", bench.memory),

@@ -8,7 +8,7 @@ from typing import Any
 
 from .figure import Axis, Figure, Guide, Record, Series
 
-_SYMBOLS = {"cross": "x", "triangle-up": "triangle-up", "triangle-down": "triangle-down"}
+_SYMBOLS = {"cross": "x"}
 """what plotly calls otherwise"""
 
 
