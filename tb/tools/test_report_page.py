@@ -558,6 +558,7 @@ def test_in_a_browser(browser: Any, lpu: Lpu, results: list[Path], tmp_path: Pat
         assert box["y"] >= 0
         assert box["y"] + box["height"] <= 800
         mark.click(force=True)
+        tab.wait_for_function("document.getElementById('tip').className === 'held'")
         assert tab.locator("#tip.held button").count() == 2
         tab.keyboard.press("Escape")
         assert not tab.locator("#tip").is_visible()
@@ -571,7 +572,7 @@ def test_in_a_browser(browser: Any, lpu: Lpu, results: list[Path], tmp_path: Pat
     button.click()
     tab.wait_for_function(f"{shown} === {before}")
     tab.locator("#pareto summary").click()
-    assert tab.locator("#pareto tbody tr").count() == 59
+    tab.wait_for_function("document.querySelectorAll('#pareto tbody tr').length === 59")
     assert "lpu sweep distilgpt2" in tab.locator("#pareto tbody tr").first.inner_text()
 
     # another width and other colours while it is open
