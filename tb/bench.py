@@ -49,9 +49,9 @@ _HALF = _PERIOD // 2
 
 # -- pytest side ------------------------------------------------------------------------------------------------
 
-def run_bench(component: wiring.Component, module: str, *, name: str, parameters: dict[str, Any] | None = None,
+def run_bench(component: wiring.Component | str, module: str, *, name: str, parameters: dict[str, Any] | None = None,
               seed: int | None = None, tests: str | None = None) -> None:
-    """Build `component` and run the cocotb tests of `module` on it.
+    """Build `component`, or Verilog with a module `dut`, and run the cocotb tests of `module` on it.
 
     name: a label for messages; parameters: plain data that the tests read with `parameters()`; seed: of the tests'
     random numbers, else the environment's LPU_SEED, else a fresh one (printed); tests: regular expression of names.
@@ -59,7 +59,7 @@ def run_bench(component: wiring.Component, module: str, *, name: str, parameters
     """
     if seed is None:
         seed = int(os.environ.get("LPU_SEED") or secrets.randbits(32))
-    folder = simulator.build(component)
+    folder = simulator.build_text(component) if isinstance(component, str) else simulator.build(component)
     runs = simulator.BUILD_ROOT / "runs"
     runs.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=runs))
@@ -81,8 +81,8 @@ def run_bench(component: wiring.Component, module: str, *, name: str, parameters
     shutil.rmtree(work)
 
 
-def largest_is_exhaustive(configurations: Iterable[str]) -> list[Any]:
-    """Names for `parametrize`, of which `make test` leaves out the last, and `make mutations` runs it."""
+def largest_is_exhaustive(configurations: Iterable[Any]) -> list[Any]:
+    """Names or values for `parametrize`, of which `make test` leaves out the last, and `make mutations` runs it."""
     *some, last = configurations
     return [*some, pytest.param(last, marks=pytest.mark.exhaustive)]
 

@@ -89,7 +89,11 @@ def ports(text: str) -> list[str]:
 
 def build(component: wiring.Component) -> Path:
     """Folder with the binary `dut`; raises `SimulatorError` when Verilator or the compiler refuse the design."""
-    text = emit(component)
+    return build_text(emit(component))
+
+
+def build_text(text: str) -> Path:
+    """the same for Verilog with a module `dut`"""
     final = BUILD_ROOT / _digest(_KEY, text)
     if (final / TOP).exists():
         return final

@@ -23,9 +23,11 @@ ROOT = Path(__file__).resolve().parents[1]
 WITHIN = {
     "hdl/control/merge_tree.py": "tb/hdl/control/test_exchange.py",
     "hdl/control/hub.py": "tb/test_machine.py",
+    "hdl/ecp5.py": "tb/tools/test_bitstream.py",
     "hdl/engine/engine.py": "tb/test_machine.py",
     "hdl/engine/moments.py": "tb/hdl/engine/test_norm.py",
     "hdl/engine/roots.py": "tb/hdl/engine/test_norm.py",
+    "hdl/host/uart_host.py": "tb/hdl/test_on_chip.py",
     "hdl/memory/bursts.py": "tb/hdl/memory/test_reader.py",
 }
 """units that are shown by the bench of what they are part of"""

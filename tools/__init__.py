@@ -12,12 +12,14 @@
 | `cycles/`                                    | how many cycles a pass takes, without the RTL                 |
 | `sweep/`                                     | many machines and models at once, in one table                |
 | `backend`                                    | driver of a machine, simulated or real                        |
+| `uart`                                       | the driver's way to a board on a serial line                  |
 | `runtime`, `sampling`                        | text from a decoder                                           |
 | `library`, `digest`                          | what a user names as MODEL; results that are remembered       |
 | `board`                                      | boards, their parts and memories                              |
 | `resources/`                                 | what a machine takes of a board, without synthesis            |
 | `commands/`, `report`, `cli`, `errors`       | the `lpu` command                                             |
 | `generate`, `register_files`, `vivado/`      | hardware as a folder: Verilog, register map, Vivado project   |
+| `bitstream/`                                 | bits of a small board, with a model in its block RAM          |
 | `hardware_readme`, `hardware_checks`         | what is in such a folder; other tools' opinion of it          |
 | `doctor`, `documentation`                    | what is missing; generated pages                              |
 | `draw`, `geometry`                           | models of known sizes: random weights, or zeros to time       |

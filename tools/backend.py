@@ -345,6 +345,10 @@ class Device:
             if size > limit - base:
                 raise ImageError(f"the image of channel {channel} has {size} bytes, its memory only {limit - base}")
             self.backend.write_memory(channel, 0, image)
+        self.choose_program(program)
+
+    def choose_program(self, program: int) -> None:
+        """the program's offset in all images, which the memories hold already"""
         self._program = program
         self._write("PROGRAM", program)
 

@@ -1,8 +1,8 @@
-"""`docs/program.md` and `docs/registers.md` from the definitions that compiler, driver and RTL use.
+"""`docs/program.md`, `docs/registers.md` and `docs/uart.md` from the definitions that compiler, driver and RTL use.
 
     python -m lpu.tools.documentation
 
-writes both; a test fails when the files are not what the definitions say.
+writes them; a test fails when the files are not what the definitions say.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import enum
 import inspect
 from pathlib import Path
 
-from ..hdl import isa
+from ..hdl import isa, protocol
 from ..hdl.registers import COUNTERS, REGISTERS, Counter, LoopEnd
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs"
@@ -128,9 +128,43 @@ def registers(*, apart: bool = False) -> str:
     return "\n".join(out).rstrip() + "\n"
 
 
+def uart(*, apart: bool = False) -> str:
+    """the text of `docs/uart.md`; `apart` as in `registers`"""
+    said = (inspect.getdoc(protocol) or "").split("\n\n")[1:]
+    numbers = ("VERSION", "FLAG", "ESCAPE", "FLIP", "ANSWER", "HEADER_BYTES", "ANSWER_BYTES", "CHECK_BYTES",
+               "MOST_BEATS")
+    example = protocol.frame(protocol.request(protocol.Command.READ_REGISTER, 1, address=REGISTERS["STATUS"].address))
+    out = [
+        "# The serial line",
+        "",
+        *([] if apart else [_NOTICE]),
+        "How a host talks to a machine that has a serial line in place of a bus: 8N1, requests and answers in frames.",
+        "Python speaks it in `lpu.tools.uart`.",
+        "",
+        *(line for paragraph in said for line in (*paragraph.split("\n"), "")),
+        f"Reading STATUS with tag 1 is `{example.hex(' ')}` on the line.",
+        "",
+        "The machine answers each request before it hears the next; what begins earlier is forgotten. A host that gets",
+        "no answer asks again, with another tag, if that can do no harm: a write to CONTROL may have started a pass.",
+        "",
+        "| constant | value |",
+        "|---|---|",
+        *(f"| `{name}` | {getattr(protocol, name):#04x} |" for name in numbers),
+        "",
+        *_members(protocol.Command, "Commands"),
+        *_members(protocol.Status, "Status"),
+    ]
+    return "\n".join(out).rstrip() + "\n"
+
+
+def pages() -> dict[str, str]:
+    """file name → text of all of them"""
+    return {"program.md": program(), "registers.md": registers(), "uart.md": uart()}
+
+
 def main() -> None:
-    """write both files"""
-    for name, content in (("program.md", program()), ("registers.md", registers())):
+    """write the files"""
+    for name, content in pages().items():
         (FOLDER / name).write_text(content)
 
 

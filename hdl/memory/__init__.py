@@ -7,4 +7,5 @@
 | `bursts.py` | read requests → window check → bursts that AXI4 allows |
 | `reader.py` | two clients' bursts, many in flight, into FIFOs that have room for them |
 | `writer.py` | single-beat writes, many in flight |
+| `block_ram.py` | the other side of the port, on the chip |
 """

@@ -10,6 +10,7 @@
 | `sfu`        | `hdl.engine.sfu`        | activation table, gate multiply, RoPE                         |
 | `embed`      | `hdl.engine.embed`      | a table row into the residual format                          |
 | `loop`       | `hdl.control.loop`      | the passes and tokens of a decode loop                        |
+| `host`       | `hdl.host.commands`     | answers of the serial host                                    |
 
 All functions take and return int64 arrays whose values fit the stated widths, vectorised over leading axes.
 """

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .. import report
-from ..backend import NativeSimulation
+from ..backend import Backend, NativeSimulation
 from ..compiler import compile_model
 from ..errors import UserError
 from ..image import Image
@@ -26,6 +27,7 @@ from ..runtime import (
     generate,
 )
 from ..sampling import Sampler
+from ..uart import BAUD, SerialPort, Uart
 from .options import Calibration, Context, Head, Json, Machine, Mode, Model, SimulatedMemory
 
 
@@ -33,6 +35,7 @@ class Engine(StrEnum):
     """what runs the model"""
 
     rtl = "rtl"
+    uart = "uart"
     golden = "golden"
     float = "float"
 
@@ -43,8 +46,10 @@ def command(
     prompt: Annotated[str, typer.Option(help="Text to go on from.")] = "Once upon a time",
     tokens: Annotated[int, typer.Option(metavar="N", help="New tokens at most.")] = 64,
     backend: Annotated[
-        Engine, typer.Option(help="The RTL in simulation, the integer golden model, or floating point.")
+        Engine,
+        typer.Option(help="The RTL in simulation, a board on a serial line, the integer model, or floating point."),
     ] = Engine.rtl,
+    port: Annotated[Path | None, typer.Option(metavar="DEVICE", help="Serial port of --backend uart.")] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Run the golden model alongside and compare every token, logit and list.")
     ] = False,
@@ -78,6 +83,7 @@ def command(
         lpu run path/to/stories260K --backend golden --json
         lpu run --lm-head certified --margin provable --check --loop
         lpu run --preset kv260 --memory ddr4
+        lpu run ulx3s/model --backend uart --port /dev/ttyUSB0
     """
     sampler = Sampler(temperature, top_p, seed)
     if check and backend is Engine.float:
@@ -86,10 +92,14 @@ def command(
         )
     if backend is Engine.float and head.lm_head not in (None, Mode.full):
         raise UserError(f"--lm-head {head.lm_head.value} is a search among integers: use --backend rtl or golden")
+    if (backend is Engine.uart) != (port is not None):
+        raise UserError("--backend uart and --port DEVICE go together: a board is at the end of a serial line")
     behind = memory.choose()
-    able = sampler.greedy and backend is Engine.rtl
+    on_machine = backend in (Engine.rtl, Engine.uart)
+    able = sampler.greedy and on_machine
     if loop and not able:
-        raise UserError("--loop feeds back the likeliest token on the device: use --backend rtl and --temperature 0")
+        raise UserError("--loop feeds back the likeliest token on the device: use --backend rtl or uart, and "
+                        "--temperature 0")
     looped = able and not check if loop is None else loop
     opened = open_model(model)
     chosen = machine.choose(opened.image.config if opened.image else None)
@@ -112,10 +122,15 @@ def command(
             recipe = calibration.recipe(head.miss_rate)
             bundle = prepare(opened, chosen, recipe, mode, context=positions, progress=progress)
             image = opened.image or compile_model(bundle.model, chosen, context=positions, head=mode)
-            if backend is Engine.rtl:
-                sizes = [len(c) for c in image.channels]
-                native = NativeSimulation(chosen, sizes, memory=behind, stall=memory.stall, seed=seed)
-                decoder = device = DeviceDecoder(image, native)
+            if on_machine:
+                behind_it: Backend
+                if port is not None:
+                    behind_it = Uart(SerialPort(port, BAUD), chosen)
+                    progress(f"loading {opened.name} over {port}", 0.0)
+                else:
+                    sizes = [len(c) for c in image.channels]
+                    behind_it = native = NativeSimulation(chosen, sizes, memory=behind, stall=memory.stall, seed=seed)
+                decoder = device = DeviceDecoder(image, behind_it)
             else:
                 decoder = GoldenDecoder(bundle.model, chosen.pods, mode)
             if check:

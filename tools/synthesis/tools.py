@@ -27,7 +27,7 @@ class SynthesisError(ToolError):
 def version(tool: Tool) -> str:
     """name and version; raises `ToolError` if it is not installed"""
     if importlib.util.find_spec(tool[1]) is None:
-        raise ToolError(f"{tool[0]} is not installed: pip install 'hte-lpu[synthesis]'")
+        raise ToolError(f"{tool[0]} is not installed: pip install 'hte-lpu[synth]'")
     return f"{tool[0]} {importlib.metadata.version(tool[0])}"
 
 

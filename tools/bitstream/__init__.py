@@ -1,0 +1,8 @@
+"""A bitstream for a small board: the machine with its model in on-chip memory, and a serial line to the host.
+
+| module    | does                                                                    |
+|-----------|-------------------------------------------------------------------------|
+| `fitting` | the longest context whose memory fits beside the machine                |
+| `build`   | synthesis, place and route, packing; what came of them, as a report     |
+| `guide`   | how to program the board and talk to it                                 |
+"""
