@@ -493,6 +493,15 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
+def until(tab: Any, condition: str) -> None:
+    """waits for it, at most 30 s; the page forbids scripts from text, with which playwright would wait"""
+    for _ in range(600):
+        if tab.evaluate(condition):
+            return
+        tab.wait_for_timeout(50)
+    raise AssertionError(f"not within 30 s: {condition}")
+
+
 FOUND = """() => [...document.querySelectorAll("figure")].map((figure) => {
   const plot = figure.querySelector(".plot .main-svg").getBoundingClientRect();
   const marks = [...figure.querySelectorAll(".points path, .point path")].map((m) => m.getBoundingClientRect());
@@ -519,7 +528,7 @@ def test_in_a_browser(browser: Any, lpu: Lpu, results: list[Path], tmp_path: Pat
     tab.on("pageerror", lambda error: problems.append(str(error)))
     tab.on("request", lambda request: requests.append(request.url))
     tab.goto(out.as_uri())
-    tab.wait_for_function("document.querySelectorAll('.plot .main-svg').length >= 7")
+    until(tab, "document.querySelectorAll('.plot .main-svg').length >= 7")
     data = json.loads(data_of(out.read_text()))
     found = tab.evaluate(FOUND)
     assert [f["name"] for f in found] == [f["name"] for f in data["figures"]]
@@ -547,7 +556,7 @@ def test_in_a_browser(browser: Any, lpu: Lpu, results: list[Path], tmp_path: Pat
         mark = tab.locator(f"#{name} {target}")
         mark.scroll_into_view_if_needed()
         mark.hover(force=True)
-        tab.wait_for_function("document.getElementById('tip').style.visibility === 'visible'")
+        until(tab, "document.getElementById('tip').style.visibility === 'visible'")
         told = tab.locator("#tip").inner_text()
         assert any(r["title"] in told and r["command"] in told and len(r["facts"]) > 8
                    and all(value in told for _, value in r["facts"]) for r in data["records"]), told
@@ -558,7 +567,7 @@ def test_in_a_browser(browser: Any, lpu: Lpu, results: list[Path], tmp_path: Pat
         assert box["y"] >= 0
         assert box["y"] + box["height"] <= 800
         mark.click(force=True)
-        tab.wait_for_function("document.getElementById('tip').className === 'held'")
+        until(tab, "document.getElementById('tip').className === 'held'")
         assert tab.locator("#tip.held button").count() == 2
         tab.keyboard.press("Escape")
         assert not tab.locator("#tip").is_visible()
@@ -568,17 +577,17 @@ def test_in_a_browser(browser: Any, lpu: Lpu, results: list[Path], tmp_path: Pat
     shown = "document.getElementById('pareto').querySelectorAll('.scatterlayer .points path').length"
     before = tab.evaluate(shown)
     button.click()
-    tab.wait_for_function(f"{shown} < {before}")
+    until(tab, f"{shown} < {before}")
     button.click()
-    tab.wait_for_function(f"{shown} === {before}")
+    until(tab, f"{shown} === {before}")
     tab.locator("#pareto summary").click()
-    tab.wait_for_function("document.querySelectorAll('#pareto tbody tr').length === 59")
+    until(tab, "document.querySelectorAll('#pareto tbody tr').length === 59")
     assert "lpu sweep distilgpt2" in tab.locator("#pareto tbody tr").first.inner_text()
 
     # another width and other colours while it is open
     tab.set_viewport_size({"width": 700, "height": 800})
     tab.emulate_media(color_scheme="dark" if scheme == "light" else "light")
-    tab.wait_for_function("[...document.querySelectorAll('.plot')].every((p) => "
+    until(tab, "[...document.querySelectorAll('.plot')].every((p) => "
                           "Math.abs(p.querySelector('.main-svg').getBoundingClientRect().width - p.clientWidth) < 1)")
     assert tab.evaluate("document.documentElement.scrollWidth") <= 700
     assert problems == []
