@@ -16,7 +16,7 @@
 | `runtime`, `sampling`                        | text from a decoder                                           |
 | `library`, `digest`                          | what a user names as MODEL; results that are remembered       |
 | `board`                                      | boards, their parts and memories                              |
-| `resources/`                                 | what a machine takes of a board, without synthesis            |
+| `resources/`, `fitting/`                     | what a machine takes of a board; does a model fit?            |
 | `commands/`, `report`, `cli`, `errors`       | the `lpu` command                                             |
 | `generate`, `register_files`, `vivado/`      | hardware as a folder: Verilog, register map, Vivado project   |
 | `bitstream/`                                 | bits of a small board, with a model in its block RAM          |

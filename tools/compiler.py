@@ -86,6 +86,16 @@ def plan(
     return [part.program() for part in _engines(model, config, context, head)]
 
 
+def regions(
+    model: QuantisedModel, config: Config, *, context: int | None = None, head: HeadMode = _FULL
+) -> list[list[Region]]:
+    """Where everything would lie in the image of each engine, without an image.
+
+    Arguments and errors are those of `compile_model`.
+    """
+    return [part.regions for part in _engines(model, config, context, head)]
+
+
 def _engines(model: QuantisedModel, config: Config, context: int | None, head: HeadMode) -> list[_Engine]:
     if context is not None:
         model = with_context(model, context)

@@ -47,6 +47,14 @@ def interleave(config: Config, images: Sequence[bytes]) -> list[bytes]:
     return memories
 
 
+def interleaved_bytes(config: Config, sizes: Sequence[int]) -> list[int]:
+    """of what `interleave` makes of images of these sizes"""
+    n, page = config.sharers, config.memory.page
+    if n == 1:
+        return list(sizes)
+    return [ceil_div(max(sizes[first : first + n]), page) * page * n for first in range(0, config.engines, n)]
+
+
 def separate(config: Config, memories: Sequence[bytes | Bytes]) -> list[bytes]:
     """Inverse of `interleave`: the image of each engine, as long as the pages of its memory."""
     n, page = config.sharers, config.memory.page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from typing import Protocol
 
 from ..hdl.config import Config
@@ -46,54 +47,94 @@ class Shape(Protocol):
     def vocab(self) -> int: ...
 
 
-def _within(shape: Shape, what: str, value: int, limit_name: str, limit: int, remedy: str) -> None:
-    if value > limit:
-        excess = f"{what} is {value}, {value - limit} above {limit_name} = {limit}"
-        raise CapacityError(f"model {shape.name} does not fit the configuration: {excess}; {remedy}")
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """What a model needs of a limit of the machine."""
+
+    what: str
+    value: int
+    limit: str
+    """a field of the configuration, or words"""
+    most: int
+    remedy: str
+    setting: tuple[str, int] | None = None
+    """field of the configuration to raise, and to what"""
+
+    @property
+    def exceeded(self) -> bool:
+        """whether the machine cannot hold the model"""
+        return self.value > self.most
+
+    def check(self, name: str) -> None:
+        """raises `CapacityError` about the model `name` if it is exceeded"""
+        if self.exceeded:
+            excess = f"{self.what} is {self.value}, {self.value - self.most} above {self.limit} = {self.most}"
+            raise CapacityError(f"model {name} does not fit the configuration: {excess}; {self.remedy}")
 
 
-def check_shape(model: Shape, context: int, config: Config) -> None:
-    """Raises `CapacityError` naming the first size of `model`, at `context` positions, that exceeds a limit."""
+def _settable(what: str, value: int, limit: str, most: int, advice: str = "") -> Need:
+    return Need(what=what, value=value, limit=limit, most=most, remedy=f"raise it with --set {limit}={value}{advice}",
+                setting=(limit, value))
+
+
+def _fixed(what: str, value: int, limit: str, most: int, remedy: str) -> Need:
+    return Need(what=what, value=value, limit=limit, most=most, remedy=remedy)
+
+
+def shape_needs(model: Shape, context: int, config: Config) -> list[Need]:
+    """what `model`, at `context` positions, needs of each limit on its sizes"""
     limits, lanes = config.limits, config.lanes
     head_tiles = ceil_div(model.head_dim, lanes)
     run = heads_per_engine(model.heads, model.kv_heads, config.engines)
     rows = max(run * head_tiles, ceil_div(model.hidden, lanes))
-    head_dim = head_tiles * lanes
     most_heads = (1 << FIELDS[Opcode.ATTENTION]["heads"].bits) - 1
     cut = f", or keep fewer positions with --context {limits.max_context}"
-    for what, value, name, limit, advice in (
-        ("hidden size", model.hidden, "limits.max_hidden", limits.max_hidden, ""),
-        ("heads × head size", model.heads * model.head_dim, "limits.max_hidden", limits.max_hidden, ""),
-        ("feed-forward size", model.ffn, "limits.max_ffn", limits.max_ffn, ""),
-        ("context", context, "limits.max_context", limits.max_context, cut),
-        ("head size in whole beats", head_dim, "limits.max_head_dim", config.padded_head_dim, ""),
-        ("hidden state or queries in rows", rows, "limits.vector_rows", limits.vector_rows, ""),
-    ):
-        _within(model, what, value, name, limit, f"raise it with --set {name}={value}{advice}")
-    _within(model, "query heads of an engine", run, "what an op can count", most_heads, "use more --engines")
-    _within(model, "vocabulary", model.vocab, "what indices can count", MAX_ROWS, "take a model with a smaller one")
+    return [
+        _settable("hidden size", model.hidden, "limits.max_hidden", limits.max_hidden),
+        _settable("heads × head size", model.heads * model.head_dim, "limits.max_hidden", limits.max_hidden),
+        _settable("feed-forward size", model.ffn, "limits.max_ffn", limits.max_ffn),
+        _settable("context", context, "limits.max_context", limits.max_context, cut),
+        _settable("head size in whole beats", head_tiles * lanes, "limits.max_head_dim", config.padded_head_dim),
+        _settable("hidden state or queries in rows", rows, "limits.vector_rows", limits.vector_rows),
+        _fixed("query heads of an engine", run, "what an op can count", most_heads, "use more --engines"),
+        _fixed("vocabulary", model.vocab, "what indices can count", MAX_ROWS, "take a model with a smaller one"),
+    ]
+
+
+def check_shape(model: Shape, context: int, config: Config) -> None:
+    """Raises `CapacityError` naming the first size of `model`, at `context` positions, that exceeds a limit."""
+    for need in shape_needs(model, context, config):
+        need.check(model.name)
+
+
+def head_needs(model: QuantisedModel, config: Config, mode: HeadMode) -> list[Need]:
+    """What the coarse head of `model` needs of each limit, none in full mode; raises `ModelError` if it has none."""
+    if not mode.coarse:
+        return []
+    head, limits, lanes = mode.head_of(model), config.limits, config.lanes
+    shape = CoarseShape.of(head, lanes)
+    shard = ceil_div(ceil_div(model.vocab, lanes), config.engines) * lanes
+    fewer = ", or fit fewer tables with lpu lmhead"
+    coordinates = shape.tables * shape.dims
+    ffn = coordinates - limits.max_hidden
+    return [
+        _settable("coordinates of the coarse head", shape.coordinates, "limits.max_hidden", limits.max_hidden),
+        _settable("beats of an index row", shape.beats, "limits.max_index_beats", limits.max_index_beats, fewer),
+        _settable("vocabulary rows of an engine", shard, "limits.max_shard", limits.max_shard,
+                  ", or use more --engines"),
+        _fixed("tables of the coarse head", shape.tables, "what the exchange can count", MAX_TABLES,
+               "fit fewer with lpu lmhead"),
+        Need(what="coordinates of all tables, padding included,", value=coordinates,
+             limit="limits.max_hidden + limits.max_ffn", most=config.gather_depth,
+             remedy=f"raise one with --set limits.max_ffn={ffn}{fewer}", setting=("limits.max_ffn", ffn)),
+    ]
 
 
 def check_head(model: QuantisedModel, config: Config, mode: HeadMode) -> None:
     """Raises `CapacityError` or `ModelError` unless `config` can get the logits of `model` in this mode."""
     mode.best(config.limits)
-    if not mode.coarse:
-        return
-    head, limits, lanes = mode.head_of(model), config.limits, config.lanes
-    shape = CoarseShape.of(head, lanes)
-    shard = ceil_div(ceil_div(model.vocab, lanes), config.engines) * lanes
-    fewer = ", or fit fewer tables with lpu lmhead"
-    for what, value, name, limit, advice in (
-        ("coordinates of the coarse head", shape.coordinates, "limits.max_hidden", limits.max_hidden, ""),
-        ("beats of an index row", shape.beats, "limits.max_index_beats", limits.max_index_beats, fewer),
-        ("vocabulary rows of an engine", shard, "limits.max_shard", limits.max_shard, ", or use more --engines"),
-    ):
-        _within(model, what, value, name, limit, f"raise it with --set {name}={value}{advice}")
-    _within(model, "tables of the coarse head", shape.tables, "what the exchange can count", MAX_TABLES,
-            "fit fewer with lpu lmhead")
-    _within(model, "coordinates of all tables, padding included,", shape.tables * shape.dims,
-            "limits.max_hidden + limits.max_ffn", config.gather_depth,
-            f"raise one with --set limits.max_ffn={shape.tables * shape.dims - limits.max_hidden}{fewer}")
+    for need in head_needs(model, config, mode):
+        need.check(model.name)
 
 
 def check_formats(model: QuantisedModel, config: Config) -> None:
@@ -114,9 +155,10 @@ def check_formats(model: QuantisedModel, config: Config) -> None:
         if shift.max(initial=0) > 63 or shift.min(initial=0) < 0:
             raise CapacityError(f"an embedding of model {model.name} needs a shift outside 0 to 63: calibrate it again")
     for i, layer in enumerate(model.layers):
-        _within(model, f"gate shift of layer {i}", layer.gate_shift, "what an op can hold", 31, "calibrate it again")
+        _fixed(f"gate shift of layer {i}", layer.gate_shift, "what an op can hold", 31,
+               "calibrate it again").check(model.name)
         for name in _LINEARS:
             linear: Linear = getattr(layer, name)
             beats = linear.planes * linear.weight.shape[1] + 8
             what = f"beats of a tile of layer {i} {name}"
-            _within(model, what, beats, "the longest read", MAX_BEATS, "calibrate with 8-bit weights")
+            _fixed(what, beats, "the longest read", MAX_BEATS, "calibrate with 8-bit weights").check(model.name)

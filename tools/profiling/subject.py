@@ -9,7 +9,7 @@ from ...hdl.config import Config
 from ..errors import UserError
 from ..geometry import DECODERS, Coarse, Decoder, blank_model
 from ..head_mode import HeadMode
-from ..library import Opened, Progress, Recipe, open_model, prepare
+from ..library import DEFAULT_MODEL, Opened, Progress, Recipe, open_model, prepare
 from ..quantised import QuantisedModel
 
 CONTEXT = 256
@@ -17,15 +17,17 @@ CONTEXT = 256
 
 
 def named(name: str | None) -> Opened | Decoder:
-    """The model at the path `name` (None: the shipped one), or the geometry of that name.
+    """The model at the path `name` (None: the shipped one, as its name), or the geometry of that name.
 
     Raises `UserError`, with the nearest name, when it is neither, and what `open_model` raises.
     """
     if name is None or Path(name).exists():
         return open_model(None if name is None else Path(name))
+    if name == DEFAULT_MODEL.name:
+        return open_model(None)
     if name in DECODERS:
         return DECODERS[name]
-    near = difflib.get_close_matches(name.lower(), DECODERS, n=1)
+    near = difflib.get_close_matches(name.lower(), [*DECODERS, DEFAULT_MODEL.name], n=1)
     hint = f"did you mean {near[0]}?" if near else f"geometries: {', '.join(DECODERS)}"
     raise UserError(f"there is no model at {name}, and no geometry of that name; {hint}")
 
