@@ -202,15 +202,15 @@ def test_pareto(results: list[Path]) -> None:
     assert [g.name for g in figure.guides] == ["the part is full"]
     labels = [p.label for s in figure.series for p in s.points if p.label]
     assert "16×32×1" in labels
-    assert "Cycles from RTL simulation (12 points) and the cycle model (47 points)" in figure.caption
-    assert "distilgpt2, full head, context 256." in figure.caption
+    assert "Cycles from RTL simulation (12 points) and the cycle model (47 points)" in figure.told()
+    assert "distilgpt2, full head, context 256." in figure.told()
 
 
 def test_what_is_far_too_large_is_left_out(tmp_path: Path) -> None:
     rows = [point("kv260", 1, 16, 1), {**point("kv260", 2, 16, 1), "binding_pct": 301.0, "fits": False}]
     (figure,) = machines.pareto(inputs.load([write_csv(tmp_path / "x", rows)]))
     assert set(series_of(figure)) == {"machines that fit"}
-    assert "1 that need more than 300 % are left out." in figure.caption
+    assert "1 that need more than 300 % are left out." in figure.told()
     (figure,) = machines.pareto(inputs.load([write_csv(tmp_path / "x", rows[1:])]))
     assert set(series_of(figure)) == {"does not fit"}
 
@@ -276,8 +276,8 @@ def test_cycles(results: list[Path]) -> None:
     assert by_cause["a beat was used"] == [(93.0, 0), (65.0, 1), (28.0, 2)]
     assert by_cause["waiting for the exchange"] == [(pytest.approx(0.7), 0), (pytest.approx(0.7), 1)]
     assert series_of(predicted)["waiting for the exchange"][1] == (pytest.approx(5 * 40 / 60), 1)
-    assert "shortened" in predicted.caption
-    assert "shortened" not in rtl.caption
+    assert "shortened" in predicted.told()
+    assert "shortened" not in rtl.told()
     assert Profile.from_dict(profile()).to_dict().items() <= profile().items()
 
 
@@ -286,7 +286,7 @@ def test_recall(results: list[Path]) -> None:
     assert series_of(figure)["rotated tiles (this machine)"] == [(17, pytest.approx(0.012)), (25, 1e-5)]
     assert [s.name for s in figure.series if s.hollow] == ["rotated tiles (this machine), 4-bit indices"]
     assert figure.y.ticks[-1][1] == "no miss"
-    assert "25,344 held-out positions" in figure.caption
+    assert "25,344 held-out positions" in figure.told()
 
 
 def test_groups_are_named_by_what_tells_them_apart() -> None:

@@ -87,12 +87,21 @@ class Figure:
     """for files and links: letters, digits and hyphens"""
     title: str
     caption: str
-    """what is seen, in which units, and where it comes from"""
+    """how to read it, in sentences"""
+    source: str
+    """where its figures come from, a sentence"""
     x: Axis
     y: Axis
     series: tuple[Series, ...]
     guides: tuple[Guide, ...] = ()
     categories: tuple[str, ...] = ()
     """if there are any, the figure is of bars that lie: one each, from above, the series one behind the other"""
+    of: str = ""
+    """what all of it is of: model, board …"""
     half: bool = False
     """whether half of a wide page is enough"""
+
+    def told(self, caption: bool = True) -> str:
+        """what stands below or above it: all, or without how to read it"""
+        parts = (f"{self.of}." if self.of else "", self.caption if caption else "", self.source)
+        return " ".join(part for part in parts if part)

@@ -20,7 +20,7 @@ def pareto(inputs: Inputs) -> list[Figure]:
     if not rows:
         return []
     large = len(every) - len(rows)
-    left_out = f"{large} that need more than {_MOST} % are left out. " if large else ""
+    left_out = f" {large} that need more than {_MOST} % are left out." if large else ""
     across, up = [r["binding_pct"] for r in rows], [r["tokens_per_s"] for r in rows]
     x = Axis(title="binding resource, % of the part", log=_wide(across), range=_around(across))
     y = Axis(title="tokens/s", log=_wide(up), range=_around(up))
@@ -33,11 +33,12 @@ def pareto(inputs: Inputs) -> list[Figure]:
     return [Figure(
         name="pareto",
         title="Speed against resources",
-        caption=f"{common(rows)}Tokens a second of one sequence against the share of the resource that the part runs "
+        of=common(rows),
+        caption="Tokens a second of one sequence against the share of the resource that the part runs "
                 "out of first. Filled marks are the front, labelled engines × lanes × pods: of the machines that fit, "
-                "none is both smaller and at least as fast. Hollow ones are the others that fit, crosses do not fit. "
-                + left_out
-                + source(rows, resources=True),
+                "none is both smaller and at least as fast. Hollow ones are the others that fit, crosses do not fit."
+                + left_out,
+        source=source(rows, resources=True),
         x=x,
         y=y,
         series=tuple(series),
@@ -119,10 +120,11 @@ def scaling(inputs: Inputs) -> list[Figure]:
     return [Figure(
         name="scaling",
         title="Scaling with engines",
-        caption=f"{common(rows)}Cycles a token of the machine with the fewest engines over those of the one with more, "
+        of=common(rows),
+        caption="Cycles a token of the machine with the fewest engines over those of the one with more, "
                 "times the former's engines. Dashed: ideal, as many times faster as there are engines. Settings that "
-                "change no cycles share a line. "
-                + source(rows),
+                "change no cycles share a line.",
+        source=source(rows),
         x=Axis(title="engines", log=True, ticks=ticks, range=(first / 1.15, last * 1.15)),
         y=Axis(title="speed-up over one engine, ×", log=True, ticks=ticks),
         series=series,

@@ -117,7 +117,7 @@ def _figure(figure: Figure, alone: bool) -> str:
     return (
         f'<figure id="{figure.name}"{" class=half" if figure.half else ""}>{heading}{upright}'
         f'<div class="plot" role="img" aria-label="{escape(figure.title)}; the data are in the table below"></div>'
-        f'<ul class="legend" aria-label="Series"></ul><figcaption>{escape(figure.caption)}</figcaption>'
+        f'<ul class="legend" aria-label="Series"></ul><figcaption>{escape(figure.told())}</figcaption>'
         "<details><summary>Data of this figure</summary></details></figure>"
     )
 

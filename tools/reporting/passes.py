@@ -29,13 +29,13 @@ def cycles(inputs: Inputs) -> list[Figure]:
     made = []
     if many:
         bars = [(_short(p), p, p.profile.total(), p.profile.total().cycles) for p in profiles]
-        made.append(_figure("cycles", "All passes", "Each bar is a pass, averaged over its engines.", bars))
+        made.append(_figure("cycles", "All passes", "", "Each bar is a pass, averaged over its engines.", bars))
     for number, p in enumerate(profiles, 1):
         total = p.profile.total()
         bars = [(s.what, p, s, total.cycles) for s in [total, *_classes(p.profile.by_class(), total)]]
         made.append(_figure(
             f"cycles-{number}", f"{_short(p)}, by op class" if many else "By op class",
-            f"{p.profile.what}. {p.profile.cycles:,} cycles at {p.profile.clock_mhz:g} MHz, averaged over "
+            p.profile.what, f"{p.profile.cycles:,} cycles at {p.profile.clock_mhz:g} MHz, averaged over "
             f"{p.profile.engines} engines.", bars, half=many))
     return made
 
@@ -93,7 +93,7 @@ def _record(p: Profiled, what: str, share: Share, cause: str | None) -> Record:
     )
 
 
-def _figure(name: str, title: str, what: str, bars: Sequence[tuple[str, Profiled, Share, int]],
+def _figure(name: str, title: str, of: str, what: str, bars: Sequence[tuple[str, Profiled, Share, int]],
             half: bool = False) -> Figure:
     """bars of (name, pass, what it shows, cycles that are 100 %)"""
     points: dict[str, list[Point]] = {}
@@ -112,7 +112,9 @@ def _figure(name: str, title: str, what: str, bars: Sequence[tuple[str, Profiled
     return Figure(
         name=name,
         title=title,
-        caption=f"{what} Source: {sources}. Causes as in docs/performance.md.{note if overlap else ''}",
+        of=of,
+        caption=f"{what} Causes as in docs/performance.md.{note if overlap else ''}",
+        source=f"Source: {sources}.",
         x=Axis(title="cycles of the pass, %", range=(0, 100)),
         y=Axis(title=""),
         series=tuple(Series(name=_WORDS[cause], colour=cause, points=tuple(points[cause]), symbol="square")

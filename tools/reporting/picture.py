@@ -36,7 +36,11 @@ def draw(figure: Figure, path: str | Path) -> None:
         if not rows:
             _axis(axes.yaxis, axes.set_yscale, axes.set_ylim, figure.y)
         axes.set(xlabel=figure.x.title, ylabel=figure.y.title)
-        axes.set_title(textwrap.fill(figure.title, 80), loc="left", fontweight="bold", fontsize=11)
+        about = textwrap.fill(figure.told(caption=False), 105)
+        axes.set_title(textwrap.fill(figure.title, 80), loc="left", fontweight="bold", fontsize=11,
+                       pad=10 + 10 * len(about.splitlines()))
+        axes.annotate(about, (0, 1), xycoords="axes fraction", xytext=(0, 6), textcoords="offset points", fontsize=8,
+                      color=LIGHT["dim"])
         axes.grid(True, axis="x" if rows else "both", which="major", color=LIGHT["line"], linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
@@ -82,7 +86,7 @@ def _points(axes: Any, figure: Figure) -> None:
     for guide in figure.guides:
         xs, ys = zip(guide.start, guide.end, strict=True)
         axes.plot(xs, ys, linestyle="--", color=LIGHT["dim"], linewidth=1.2)
-        _label(axes, guide.name, guide.end, above=guide.upright)
+        _label(axes, guide.name, guide.end, along=guide.upright)
     for series in figure.series:
         colour = LIGHT[series.colour]
         axes.plot(
@@ -101,10 +105,10 @@ def _points(axes: Any, figure: Figure) -> None:
             _label(axes, p.label, (p.x, p.y))
 
 
-def _label(axes: Any, text: str, at: tuple[float, float], above: bool = False) -> None:
-    """left of a place and above it, or straight above"""
-    axes.annotate(text, at, xytext=(0 if above else -5, 4), textcoords="offset points", fontsize=8, color=LIGHT["dim"],
-                  ha="center" if above else "right", annotation_clip=False)
+def _label(axes: Any, text: str, at: tuple[float, float], along: bool = False) -> None:
+    """left of a place and above it, or along a line that ends there from below"""
+    look = {"rotation": 90, "va": "top", "xytext": (-3, -4)} if along else {"xytext": (-5, 4)}
+    axes.annotate(text, at, textcoords="offset points", fontsize=8, color=LIGHT["dim"], ha="right", **look)
 
 
 def _bars(axes: Any, figure: Figure) -> None:

@@ -116,9 +116,9 @@ def groups(rows: Sequence[Row], apart: Sequence[str]) -> list[Group]:
 
 
 def common(rows: Sequence[Row]) -> str:
-    """what all rows share of the workload, as a sentence; nothing for nothing"""
+    """what all rows share of the workload; nothing for nothing"""
     shared = [n for n in WORKLOAD if rows[0].get(n) is not None and len({r.get(n) for r in rows}) == 1]
-    return f"{', '.join(_said(n, rows[0][n]) for n in shared)}. " if shared else ""
+    return ", ".join(_said(n, rows[0][n]) for n in shared)
 
 
 def described(row: Row) -> str:

@@ -53,10 +53,12 @@ def explored(found: Explored, name: str = "recall") -> Figure:
     return Figure(
         name=name,
         title=f"LM head of {found.model}: recall against bytes",
-        caption=f"{found.model}. Share of {rows[0]['positions']:,} held-out positions at which the full head's token "
+        of=found.model,
+        caption=f"Share of {rows[0]['positions']:,} held-out positions at which the full head's token "
         f"is among the {k} best coarse scores, against the bytes of a row of the vocabulary (indices, bias, scale)"
         + (f"; the full head has {full} bytes a row" if full is not None else "")
-        + ". Source: integer golden model for this machine's tiles, floating point for the other methods.",
+        + ".",
+        source="Source: integer golden model for this machine's tiles, floating point for the other methods.",
         x=Axis(title="bytes per vocabulary row", range=(0, 1.08 * max(p.x for s in series for p in s.points))),
         y=Axis(title=f"argmax among the best {k}", log=True, range=(1.3, _LEAST / 1.5), ticks=_ticks(series)),
         series=tuple(series),

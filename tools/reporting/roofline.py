@@ -56,7 +56,8 @@ def roofline(inputs: Inputs) -> list[Figure]:
         title="Roofline",
         caption="Bytes of weights, keys and values that were multiplied with, in GB a second, against the rate at "
                 "which the lanes of all engines can take them. A lane multiplies a byte a cycle for each token of a "
-                "pass: the diagonal. Horizontal lines are the peak of a memory. " + _sources(inputs),
+                "pass: the diagonal. Horizontal lines are the peak of a memory.",
+        source=_sources(inputs),
         x=Axis(title="engines × lanes × clock, GB/s", log=True, range=(left, right)),
         y=Axis(title="bytes used, GB/s", log=True, range=(low, 1.3 * right)),
         series=series,
