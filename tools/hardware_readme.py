@@ -58,20 +58,26 @@ def _use(board: Board | None) -> str:
     return "\n".join(lines) + "\n"
 
 
+_PCIE = "The registers are its first BAR, from {registers} on; its DMA channels (H2C, C2H) reach the memories."
+_HOSTS = {
+    "zynq-mpsoc": "Registers at {registers}. The engines share the DDR of the processing system, at physical "
+                  "addresses: reserve a buffer that Linux leaves alone, and set the DMA window to it. Their ports are "
+                  "not coherent: flush the caches after loading an image, invalidate them before reading results.",
+    "ddr4-xdma": f"An XDMA endpoint. {_PCIE}",
+    "hbm-xdma": f"An XDMA endpoint. {_PCIE}",
+    "versal-hbm": "A QDMA endpoint. Its BAR 2 is a window on the registers, which the NoC has at {registers}; its "
+                  "queues reach the memories.",
+}
+"""how the host of each kind of board finds registers and memories"""
+
+
 def _memory(config: Config, board: Board) -> str:
     """where the host finds registers and memories, and what is lost on this board"""
     assert board.vivado is not None
-    registers = f"Registers at {board.vivado.control_base:#x}."
-    lines = ["## What the host sees", ""]
-    if board.vivado.kind == "zynq-mpsoc":
+    lines = ["## What the host sees", "", _HOSTS[board.vivado.kind].format(registers=f"{board.vivado.control_base:#x}")]
+    if board.vivado.kind != "zynq-mpsoc":
         lines += [
-            f"{registers} The engines share the DDR of the processing system, at physical addresses:",
-            "reserve a buffer that Linux leaves alone, and set the DMA window to it. Their ports are not coherent:",
-            "flush the caches after loading an image, invalidate them before reading results.",
-        ]
-    else:
-        lines += [
-            f"{registers} Each memory takes one file of a compiled model, and a DMA window from its base on:",
+            "Each memory takes one file of a compiled model, and a DMA window from its base on:",
             "",
             "| memory | engines | base | bytes |",
             "|---|---|---|---|",

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from lpu.hdl.config import PRESETS, Config, ConfigError, preset
 from lpu.hdl.lpu import top
-from lpu.tools import board, generate, hardware_checks, vivado
+from lpu.tools import board, generate, hardware_checks, hardware_readme, vivado
 
 needs_tclsh = pytest.mark.skipif(shutil.which("tclsh") is None, reason="tclsh is not installed")
 BOARDS = [name for name in board.names() if board.load(name).vivado]
@@ -197,6 +197,13 @@ def test_folders_are_the_same_each_time_and_explain_themselves(name: str, tmp_pa
     assert untold <= {"README.md", "vivado/project.mk", "vivado/pcie.tcl"}
     for region in vivado.regions(config, place) if name in BOARDS and name != "kv260" else []:
         assert f"{region.base:#x} | {region.bytes:#x}" in text
+
+
+def test_every_kind_has_its_parts() -> None:
+    for kind in board.KINDS:
+        assert (vivado.FOLDER / f"{kind}.tcl").is_file()
+        assert hardware_readme._HOSTS[kind]
+    assert {board.load(name).vivado.kind for name in BOARDS} == set(board.KINDS) == set(hardware_readme._HOSTS)
 
 
 def test_what_a_board_costs_is_said() -> None:
