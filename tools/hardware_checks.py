@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..hdl.emit import TOP
+from ..hdl.emit import ENGINE, HUB, TOP
 from ..sim.verilator.build import verilator_root
 from . import vivado
 from .library import Progress
@@ -107,10 +107,11 @@ def slang(folder: Path) -> Check:
 
 
 def icarus(folder: Path) -> Check:
-    """elaboration as Verilog 2005 without a warning"""
+    """elaboration of hub and engine as Verilog 2005 without a warning; the top's wires would only repeat the engine"""
     if shutil.which("iverilog") is None:
         return Check("Icarus Verilog", None, "iverilog is not installed")
-    return _run("Icarus Verilog", ["iverilog", "-g2005", "-Wall", "-t", "null", "-s", TOP, *_verilog(folder)], folder)
+    parts = [part for name in (HUB, ENGINE) for part in ("-s", name)]
+    return _run("Icarus Verilog", ["iverilog", "-g2005", "-Wall", "-t", "null", *parts, *_verilog(folder)], folder)
 
 
 def scripts(folder: Path) -> Check:

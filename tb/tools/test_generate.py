@@ -186,7 +186,8 @@ def test_checks_find_faults(body: str, name: str, tmp_path: Path) -> None:
     (tmp_path / "rtl").mkdir()
     kind = "wire" if body.startswith("assign") else "reg"
     (tmp_path / "rtl" / "lpu.v").write_text(
-        f"module lpu(input [7:0] a, input c, output {kind} [3:0] b);\n{body}\nendmodule\n")
+        f"module lpu(input [7:0] a, input c, output {kind} [3:0] b);\n{body}\nendmodule\n"
+        "module lpu_hub; endmodule\nmodule lpu_engine; endmodule\n")
     found = getattr(hardware_checks, name)(tmp_path)
     if found.passed is None:
         pytest.skip(found.detail)
