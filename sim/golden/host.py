@@ -13,7 +13,7 @@ class Host:
     """Between requests and a machine: `read(address)` gives a register's value or None, `write(address, value)` whether
     it was taken; `memories` are the bytes of each channel, beats of `lanes` bytes."""
 
-    def __init__(self, lanes: int, memories: Sequence[bytearray], read: Callable[[int], int | None],
+    def __init__(self, lanes: int, memories: Sequence[bytearray | memoryview], read: Callable[[int], int | None],
                  write: Callable[[int, int], bool]) -> None:
         self._lanes, self._memories, self._read, self._write = lanes, memories, read, write
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +13,14 @@ import numpy as np
 import pytest
 from lpu.hdl import protocol
 from lpu.hdl.config import Config, preset
+from lpu.hdl.registers import REGISTERS
 from lpu.sim.golden.host import Host
-from lpu.tools.backend import DeviceError
+from lpu.tb.program_backend import ProgramBackend
+from lpu.tools.backend import DeviceError, Status
+from lpu.tools.cli import main
 from lpu.tools.errors import UserError
+from lpu.tools.image import load_image
+from lpu.tools.library import DEFAULT_MODEL
 from lpu.tools.uart import SerialPort, Uart
 
 LANES, BEATS = 8, 400
@@ -147,6 +155,56 @@ def test_serial_port(terminal: tuple[int, Path]) -> None:
     assert found == everything
     assert port.receive(0.01) == b""
     port.close()
+
+
+class Board(threading.Thread):
+    """the interpreter of programs behind the twin of the serial host, at the other end of a terminal"""
+
+    def __init__(self, file: int, size: int) -> None:
+        super().__init__(daemon=True)
+        self._file, self._machine = file, ProgramBackend(preset("ulx3s"), [size])
+        self._host = Host(LANES, [memoryview(m) for m in self._machine.channel], self._read, self._write)
+
+    def _read(self, address: int) -> int:
+        if address == REGISTERS["STATUS"].address and self._machine.read_register(address) & Status.BUSY:
+            self._machine.rest(1)
+        return self._machine.read_register(address) & 0xFFFFFFFF
+
+    def _write(self, address: int, value: int) -> bool:
+        self._machine.write_register(address, value)
+        return True
+
+    def run(self) -> None:
+        deframer = protocol.Deframer()
+        with contextlib.suppress(OSError):  # the terminal is closed
+            while data := os.read(self._file, 4096):
+                for body in deframer.push(data):
+                    answer = self._host.answer(body)
+                    if answer is not None:
+                        os.write(self._file, protocol.frame(answer))
+
+
+def test_run_on_a_board(terminal: tuple[int, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`lpu run` over a terminal: the golden model's story, looped on the machine and pass by pass"""
+    folder = tmp_path / "model"
+    assert main(["compile", str(DEFAULT_MODEL), "--preset", "ulx3s", "--context", "64", "--out", str(folder)]) == 0
+    image, _ = load_image(folder)
+    Board(terminal[0], -(-len(image.channels[0]) // LANES) * LANES).start()
+    told = []
+    for options in (["--backend", "golden"], ["--backend", "uart", "--port", str(terminal[1])],
+                    ["--backend", "uart", "--port", str(terminal[1]), "--no-loop"]):
+        capsys.readouterr()
+        assert main(["run", str(folder), "--prompt", "The dog", "--tokens", "5", "--json", *options]) == 0
+        told.append(json.loads(capsys.readouterr().out))
+    assert [t["loop"] for t in told] == [False, True, False]
+    assert told[0]["token_ids"] == told[1]["token_ids"] == told[2]["token_ids"]
+    assert len(told[0]["token_ids"]) == 5
+
+
+@pytest.mark.parametrize("options", [["--backend", "uart"], ["--port", "/dev/null"]])
+def test_port_and_backend_go_together(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", *options]) == 2
+    assert "--backend uart and --port DEVICE go together" in capsys.readouterr().err
 
 
 def test_what_is_no_serial_port(tmp_path: Path) -> None:
