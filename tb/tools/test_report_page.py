@@ -7,6 +7,7 @@ import csv
 import json
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -395,6 +396,7 @@ def test_of_a_real_sweep(lpu: Lpu, tmp_path: Path) -> None:
     data = json.loads(said)
     assert {"engines", "bounds", "failed"} <= {s["section"] for s in data["sections"]}
     assert data["files"][0]["entries"] == 6
+    assert data["files"][0]["name"] == "sweep/sweep.csv"
     text = (tmp_path / "x.html").read_text()
     shown = {r["command"] for r in json.loads(data_of(text))["records"]}
     assert any(c.startswith("lpu sweep stories260k") and c.endswith("--grid engines=2 lanes=16 pods=2") for c in shown)
@@ -442,6 +444,22 @@ def test_bad_input(lpu: Lpu, results: list[Path], tmp_path: Path) -> None:
         refused(lpu("report", results[1], *options), *words)
     assert not out.exists()
     refused(lpu("report", "--out", out), "FILE")
+
+
+def test_missing_libraries(lpu: Lpu, results: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """each is named with what to install, before anything is written"""
+    out = tmp_path / "new.html"
+    (tmp_path / "table").write_bytes(b"PAR1")
+    for module, arguments, words in (
+        ("plotly.offline", (results[1],), ["a report needs plotly", "hte-lpu[report]"]),
+        ("pyarrow", (tmp_path / "table",), ["reading", "needs pyarrow", "hte-lpu[sweep]", "CSV"]),
+        ("matplotlib", (results[1], "--figures", tmp_path / "figures"), ["--figures needs", "hte-lpu[plot]"]),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, module, None)
+            refused(lpu("report", *arguments, "--out", out), *words)
+        assert not out.exists()
+    assert not (tmp_path / "figures").exists()
 
 
 def damaged(data: Any) -> Iterator[Any]:

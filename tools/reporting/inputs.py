@@ -127,7 +127,8 @@ def load(paths: Iterable[Path]) -> Inputs:
             why = f"{e} is missing" if isinstance(e, KeyError) else e
             raise ReportError(f"{path} is damaged: {why}; run the command that wrote it again") from e
         digest = hashlib.sha256(content).hexdigest()
-        inputs.sources.append(Source(name=path.name, kind=kind, entries=entries, sha256=digest))
+        name = path.name if path == given else f"{given.name}/{path.name}"
+        inputs.sources.append(Source(name=name, kind=kind, entries=entries, sha256=digest))
     return inputs
 
 

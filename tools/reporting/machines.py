@@ -12,6 +12,9 @@ from .points import WORKLOAD, Group, colour, common, groups, record, settings, s
 _MOST = 300
 """percent of a part; machines that need more are not drawn beside others"""
 
+_WIDTH, _HEIGHT = 0.11, 0.05
+"""of a label, as shares of the axes"""
+
 
 def pareto(inputs: Inputs) -> list[Figure]:
     """tokens/s against the share of the resource that a part runs out of first"""
@@ -24,7 +27,8 @@ def pareto(inputs: Inputs) -> list[Figure]:
     across, up = [r["binding_pct"] for r in rows], [r["tokens_per_s"] for r in rows]
     x = Axis(title="binding resource, % of the part", log=_wide(across), range=_around(across))
     y = Axis(title="tokens/s", log=_wide(up), range=_around(up))
-    series = [s for i, group in enumerate(groups(rows, WORKLOAD)) for s in _of_group(group, i, x, y)]
+    taken: list[tuple[float, float]] = []
+    series = [s for i, group in enumerate(groups(rows, WORKLOAD)) for s in _of_group(group, i, x, y, taken)]
     beyond = tuple(_placed(r) for r in rows if r.get("fits") is False)
     if beyond:
         series.append(Series(name="does not fit", colour="other", symbol="cross", points=beyond))
@@ -46,11 +50,11 @@ def pareto(inputs: Inputs) -> list[Figure]:
     )]
 
 
-def _of_group(group: Group, index: int, x: Axis, y: Axis) -> list[Series]:
-    """its front, and the rest of what fits"""
+def _of_group(group: Group, index: int, x: Axis, y: Axis, taken: list[tuple[float, float]]) -> list[Series]:
+    """its front, and the rest of what fits; `taken`: places of labels, to which its own are added"""
     fitting = [r for r in group.rows if r.get("fits") is not False]
     best, name = front(fitting), group.name or "machines that fit"
-    labels = _labels(best, x, y)
+    labels = _labels(best, x, y, taken)
     made = [
         Series(name=name, colour=colour(index), symbol=symbol(index), line="solid", steps=True,
                points=tuple(_placed(r, label) for r, label in zip(best, labels, strict=True))),
@@ -64,13 +68,12 @@ def _placed(row: Row, label: str = "") -> Point:
     return Point(x=row["binding_pct"], y=row["tokens_per_s"], record=record(row), label=label)
 
 
-def _labels(best: Sequence[Row], x: Axis, y: Axis) -> list[str]:
-    """shapes of the machines of a front, but for those whose label would lie on that of a faster one"""
-    taken: list[tuple[float, float]] = []
+def _labels(best: Sequence[Row], x: Axis, y: Axis, taken: list[tuple[float, float]]) -> list[str]:
+    """shapes of the machines of a front, the fastest first, where there is room left of them"""
     found = []
     for row in reversed(best):
         at = x.place(row["binding_pct"]), y.place(row["tokens_per_s"])
-        free = all(abs(at[0] - a) > 0.11 or abs(at[1] - b) > 0.05 for a, b in taken)
+        free = at[0] > 0.7 * _WIDTH and all(abs(at[0] - a) > _WIDTH or abs(at[1] - b) > _HEIGHT for a, b in taken)
         if free:
             taken.append(at)
         found.append(shape(row).replace(" ", "") if free else "")
