@@ -107,6 +107,19 @@ def test_missing_tools(tmp_path: Path, capsys: pytest.CaptureFixture[str], monke
     assert not any(tmp_path.iterdir())
 
 
+def test_interrupted(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("amaranth_boards")
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build, "emit", lambda config: {f"{name}.v": "" for name in ("lpu_engine", "lpu_hub")})
+    monkeypatch.setattr(build, "map_to", interrupted)
+    assert main(["generate", "--preset", "ulx3s", "--build", "--out", str(tmp_path / "out")]) == 130
+    assert "synthesis of lpu_engine" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 @pytest.mark.exhaustive
 def test_build(tmp_path: Path) -> None:
