@@ -181,15 +181,30 @@ FAULTS = {  # a module for each rule, and the check that has to find it
 }
 
 
+def small_machine(folder: Path, engine: str, wires: str = ".a(8'd0), .c(c), .b(b)") -> Path:
+    """a top, a hub and an engine of a few lines"""
+    (folder / "rtl").mkdir()
+    kind = "reg" if "always" in engine or "initial" in engine else "wire"
+    for name, text in {
+        "lpu": f"module lpu(input c, output [3:0] b);\nlpu_engine engine({wires});\nlpu_hub hub();\nendmodule\n",
+        "lpu_hub": "module lpu_hub;\nendmodule\n",
+        "lpu_engine": "module lpu_engine(a, c, b);\n  input [7:0] a;\n  input c;\n  output [3:0] b;\n"
+                      f"  {kind} [3:0] b;\n{engine}\nendmodule\n"}.items():
+        (folder / "rtl" / f"{name}.v").write_text(text)
+    return folder
+
+
 @pytest.mark.parametrize(("body", "name"), FAULTS.items(), ids=map(str, FAULTS))
 def test_checks_find_faults(body: str, name: str, tmp_path: Path) -> None:
-    (tmp_path / "rtl").mkdir()
-    kind = "wire" if body.startswith("assign") else "reg"
-    (tmp_path / "rtl" / "lpu.v").write_text(
-        f"module lpu(input [7:0] a, input c, output {kind} [3:0] b);\n{body}\nendmodule\n"
-        "module lpu_hub; endmodule\nmodule lpu_engine; endmodule\n")
-    found = getattr(hardware_checks, name)(tmp_path)
+    found = getattr(hardware_checks, name)(small_machine(tmp_path, body))
     if found.passed is None:
         pytest.skip(found.detail)
     assert found.passed is False
     assert found.detail
+
+
+@pytest.mark.parametrize(("wires", "passed"), [
+    (".a(8'd0), .c(c), .b(b)", True), (".a(4'd0), .c(c), .b(b)", False), (".c(c), .b(b)", False),
+    (".a(8'd0), .c(c), .b(b), .d(c)", False)])
+def test_the_top_is_linted_around_empty_parts(wires: str, passed: bool, tmp_path: Path) -> None:
+    assert hardware_checks.verilator(small_machine(tmp_path, "assign b = a[3:0];", wires)).passed is passed
