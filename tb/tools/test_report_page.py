@@ -7,6 +7,7 @@ import csv
 import json
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import product
@@ -460,6 +461,12 @@ def test_missing_libraries(lpu: Lpu, results: list[Path], tmp_path: Path, monkey
             refused(lpu("report", *arguments, "--out", out), *words)
         assert not out.exists()
     assert not (tmp_path / "figures").exists()
+
+
+def test_other_commands_do_not_wait_for_plotly() -> None:
+    program = "import sys, lpu.tools.cli; print(*{'plotly', 'pyarrow', 'matplotlib'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
 
 
 def damaged(data: Any) -> Iterator[Any]:
