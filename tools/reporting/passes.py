@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..profiling.profile import CAUSES, Share
-from ..report import text
 from .figure import Axis, Figure, Point, Record, Series
 from .inputs import Inputs, Profiled
+from .points import shape
 
 _WORDS = {
     "useful": "a beat was used",
@@ -57,8 +57,7 @@ def passed(p: Profiled) -> Record:
 def _short(p: Profiled) -> str:
     name, _, rest = p.profile.what.partition(" on ")
     machine = rest.partition(" (")[0]
-    head = (p.about.get("head") or {}).get("mode", "")
-    tokens = p.about.get("tokens") or 1
+    head, tokens = p.about["head"].get("mode", ""), p.about["tokens"]
     parts = [
         name,
         machine,
@@ -71,7 +70,6 @@ def _short(p: Profiled) -> str:
 
 def _record(p: Profiled, what: str, share: Share, cause: str | None) -> Record:
     profile = p.profile
-    config = p.about.get("config") or {}
     facts = [("pass", profile.what), ("source", profile.source), ("op class", what)]
     if cause is not None:
         count = share.other if cause == "other" else share.useful if cause == "useful" else share.stalls[cause]
@@ -86,7 +84,7 @@ def _record(p: Profiled, what: str, share: Share, cause: str | None) -> Record:
         ("cycles of an engine", f"{share.cycles / profile.engines:,.0f} of {profile.cycles:,}"),
         ("time of the pass", f"{1e-3 * profile.cycles / profile.clock_mhz:.4g} ms at {profile.clock_mhz:g} MHz"),
         ("port beats used", f"{profile.utilisation:.2%}"),
-        *((n, text(config[n])) for n in ("engines", "lanes", "pods") if n in config),
+        ("engines × lanes × pods", shape(p.about["config"])),
     ]
     return Record(
         title=f"{_short(p)}" if what == "all" else f"{what}, {_short(p)}", facts=tuple(facts), command=p.command
