@@ -583,7 +583,7 @@ def test_in_a_browser(browser: Any, lpu: Lpu, results: list[Path], tmp_path: Pat
         mark.hover(force=True)
         until(tab, "document.getElementById('tip').style.visibility === 'visible'")
         told = tab.locator("#tip").inner_text()
-        assert any(r["title"] in told and r["command"] in told and len(r["facts"]) > 8
+        assert any(r["title"] in told and r["command"] in told and len(r["facts"]) >= 8
                    and all(value in told for _, value in r["facts"]) for r in data["records"]), told
         box = tab.locator("#tip").bounding_box()
         assert box is not None
