@@ -196,3 +196,13 @@ def test_bad_input(lpu: Lpu, board: Callable[..., Path], tinytales: Path, tmp_pa
     refused(lpu("fit", "distilgpt2", "--board", path, "--set", "engines=0"), "engines = 0")
     refused(lpu("fit", "distilgpt2", "--board", path, "--fine-rows", 3), "certified")
     refused(lpu("fit", "distilgpt2"), "--board")
+
+
+def test_a_compiled_folder(lpu: Lpu, board: Callable[..., Path], tinytales: Path, tmp_path: Path) -> None:
+    """its own machine unless others are asked for"""
+    folder = tmp_path / "compiled"
+    assert lpu("compile", tinytales, "--out", folder, "--engines", 4, "--context", 64)[0] == 0
+    code, out, _ = lpu("fit", folder, "--board", board(), "--json")
+    data = json.loads(out)
+    assert (code, data["context"], data["config"]["engines"]) == (0, 64, 4)
+    refused(lpu("fit", folder, "--board", board(), "--context", 32), "compiled for 64 positions")

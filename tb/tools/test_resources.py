@@ -11,12 +11,14 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from lpu.hdl.config import PRESETS, Config, Limits, Memory, Numerics
 from lpu.hdl.emit import emit
 from lpu.tools.board import Board, BoardMemory, Resources, load
 from lpu.tools.resources import check, estimate
-from lpu.tools.resources.grid import measure, points, stale
+from lpu.tools.resources.grid import measure, points, stale, wanted
+from lpu.tools.resources.logic import fit, logic, solve
 from lpu.tools.resources.mapping import mapped, of_memories
 from lpu.tools.resources.memories import Ram, memories, memory_bits
 from lpu.tools.resources.multipliers import Multiplier, blocks, multipliers
@@ -112,6 +114,34 @@ def test_counts_are_those_of_every_synthesised_point() -> None:
         assert sum(blocks(m, "xcup") for m in products) == point.used.dsp, point
         compared += 1
     assert compared >= 4
+
+
+def test_grid_is_part_of_what_is_wanted() -> None:
+    there = [(p.part, p.config) for p in points()]
+    assert there == [w for w in wanted() if w in there]
+    assert len({p.tool for p in points()}) == 1
+    for part, least in (("engine", 3), ("hub", 5)):
+        assert sum(name == part for name, _ in there) >= least
+
+
+@pytest.mark.parametrize("part", ["engine", "hub"])
+def test_logic_by_all_other_points(part: str) -> None:
+    found = fit(part)
+    of = [p for p in points() if p.part == part]
+    for kind, most in (("lut", 0.30), ("ff", 0.25)):
+        assert len(found.errors[kind]) == len(of)
+        assert found.worst(kind) <= most, found.errors
+        assert found.costs[kind]["once"] > 0
+        for point in of:  # by all points, this one too
+            own = getattr(logic(part, point.config), kind) + getattr(of_memories(part, point.config, "xcup"), kind)
+            assert own == pytest.approx(getattr(point.used, kind), rel=found.worst(kind) + 0.001)
+
+
+def test_features_that_points_do_not_tell_apart_have_no_cost() -> None:
+    rows = np.array([[1, 2, 4, 3], [1, 4, 8, 5], [1, 6, 12, 6], [1, 8, 16, 9]], float)
+    columns, costs = solve(rows, np.array([12, 20, 27, 36], float), np.ones(4))
+    assert columns == [0, 1, 3]
+    assert rows[:, columns] @ costs == pytest.approx([12, 20, 27, 36], abs=0.5)
 
 
 def test_an_answer_takes_milliseconds() -> None:

@@ -37,7 +37,8 @@ class Speed:
     peak_gb_per_s: float
     """that ports and memory could carry"""
     shares: dict[str, float]
-    """of the engines' cycles: `useful` (a beat was used), and what the others were lost to"""
+    """of the engines' cycles: `useful` (a beat was used), and what the others were lost to; in one of `exchange` a beat
+    may have been used too"""
     limit: str
     """what limits it, in words"""
     energy_per_token_j: float

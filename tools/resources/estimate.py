@@ -26,8 +26,8 @@ class Estimate:
     total: Utilisation
     """of all engines and the hub"""
     error: dict[str, float | None]
-    """relative error of each field by leaving one point of the grid out, the largest; 0 for what is counted, None where
-    it is not known"""
+    """Relative error of each field of `total`: the largest that the fit to all other points has at a point of the grid,
+    of engines and hub by their shares; 0 for what is counted, None where it is not known."""
 
 
 @cache
@@ -40,7 +40,9 @@ def estimate(config: Config, family: str = "xcup") -> Estimate:
     if family == "xcup":
         for part in parts:
             parts[part] += logic(part, config)
-        error = {kind: fit("engine").worst(kind) for kind in KINDS}
+        for kind in KINDS:
+            cells = {"engine": config.engines * getattr(parts["engine"], kind), "hub": getattr(parts["hub"], kind)}
+            error[kind] = sum(n * fit(part).worst(kind) for part, n in cells.items()) / max(1, sum(cells.values()))
     error |= dict.fromkeys(("dsp", "bram36", "uram", "ebr", "mult18"), 0.0)
     return Estimate(**parts, total=config.engines * parts["engine"] + parts["hub"], error=error)
 

@@ -14,25 +14,27 @@ from numpy.typing import NDArray
 
 from ...hdl.config import Config
 from ..synthesis import Utilisation
-from .grid import Point, points
+from .grid import points
 from .mapping import of_memories
 
+Array = NDArray[np.float64]
 KINDS = ("lut", "ff", "carry", "lutram")
 """fields of `Utilisation` that are fitted"""
 
 
 def features(part: str, config: Config) -> dict[str, float]:
-    """What the logic of an engine or of the hub grows with."""
+    """What the logic of an engine or of the hub grows with, the most important first."""
     engines, lanes, pods = config.engines, config.lanes, config.pods
     if part == "hub":
-        return {"once": 1, "engines": engines, "pods": pods, "engines × pods": engines * pods}
+        levels = 1 + (engines - 1).bit_length()
+        return {"once": 1, "engines": engines, "pods × levels of the merge trees": pods * levels}
     from ...hdl.engine.pods import Pods
 
     return {
         "once": 1,
-        "lanes": lanes,
-        "pods": pods,
         "accumulator bits": lanes * pods * Pods(config).sum_bits,
+        "pods": pods,
+        "lanes": lanes,
         "candidates × pods": config.limits.max_candidates * pods,
     }
 
@@ -42,51 +44,49 @@ class Fit:
     """Cost of each feature, and how far the fit to all other points is off at each point."""
 
     costs: dict[str, dict[str, float]]
-    """kind → feature → cells"""
+    """kind → feature → cells; without features that the points do not tell from those before them"""
     errors: dict[str, tuple[float, ...]]
-    """kind → relative error left out, in the order of the points; none where the others do not determine the costs"""
+    """kind → relative error of the part's cells of each point, by the fit to all others"""
 
-    def worst(self, kind: str) -> float | None:
-        """the largest of them without its sign, None if there is none"""
-        return max(map(abs, self.errors[kind]), default=None)
+    def worst(self, kind: str) -> float:
+        """the largest of them, without its sign"""
+        return max(map(abs, self.errors[kind]))
 
 
 def logic(part: str, config: Config) -> Utilisation:
     """the fitted cells of an engine or of the hub, beside those of its memories"""
     at, costs = features(part, config), fit(part).costs
     return Utilisation(family="xcup", **{
-        kind: round(sum(costs[kind][name] * value for name, value in at.items())) for kind in KINDS})
+        kind: round(sum(cost * at[name] for name, cost in costs[kind].items())) for kind in KINDS})
 
 
 @cache
 def fit(part: str) -> Fit:
     """the fit of `part` to the points of `grid.json`, by least squares of the relative error"""
     of = [p for p in points() if p.part == part]
-    rows = np.array([list(features(part, p.config).values()) for p in of])
+    rows = np.array([list(features(part, p.config).values()) for p in of], float)
     names = list(features(part, of[0].config))
     costs, errors = {}, {}
     for kind in KINDS:
-        cells = np.array([_fitted(p, kind) for p in of], float)
-        weight = 1 / np.maximum(cells, 1)
-        costs[kind] = dict(zip(names, _solve(rows, cells, weight).tolist(), strict=True))
-        errors[kind] = tuple(_left_out(rows, cells, weight))
+        all_cells = np.array([getattr(p.used, kind) for p in of], float)
+        memory = np.array([getattr(of_memories(part, p.config, "xcup"), kind) for p in of], float)
+        fitted = all_cells - memory
+        columns, solution = solve(rows, fitted, all_cells)
+        costs[kind] = {names[c]: float(cost) for c, cost in zip(columns, solution, strict=True)}
+        left_out = []
+        for i in range(len(of)):
+            others = np.arange(len(of)) != i
+            columns, solution = solve(rows[others], fitted[others], all_cells[others])
+            left_out.append(float((rows[i, columns] @ solution - fitted[i]) / all_cells[i]))
+        errors[kind] = tuple(left_out)
     return Fit(costs=costs, errors=errors)
 
 
-def _fitted(point: Point, kind: str) -> int:
-    """cells beside those of memories by shape"""
-    return int(getattr(point.used, kind) - getattr(of_memories(point.part, point.config, "xcup"), kind))
-
-
-def _solve(rows: NDArray[np.float64], cells: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(np.linalg.lstsq(rows * weight[:, None], cells * weight, rcond=None)[0], np.float64)
-
-
-def _left_out(rows: NDArray[np.float64], cells: NDArray[np.float64], weight: NDArray[np.float64]) -> list[float]:
-    errors = []
-    for i in range(len(cells)):
-        others = np.arange(len(cells)) != i
-        if np.linalg.matrix_rank(rows[others]) == rows.shape[1]:
-            predicted = rows[i] @ _solve(rows[others], cells[others], weight[others])
-            errors.append(float(predicted / max(cells[i], 1) - 1))
-    return errors
+def solve(rows: Array, cells: Array, scale: Array) -> tuple[list[int], Array]:
+    """the columns of `rows` that can be told apart, and their costs by least squares of the error beside `scale`"""
+    columns: list[int] = []
+    for column in range(rows.shape[1]):
+        if np.linalg.matrix_rank(rows[:, [*columns, column]]) > len(columns):
+            columns.append(column)
+    weighted = rows[:, columns] / scale[:, None]
+    return columns, np.asarray(np.linalg.lstsq(weighted, cells / scale, rcond=None)[0], float)
