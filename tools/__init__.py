@@ -22,6 +22,7 @@
 | `bitstream/`                                 | bits of a small board, with a model in its block RAM          |
 | `hardware_readme`, `hardware_checks`         | what is in such a folder; other tools' opinion of it          |
 | `doctor`, `documentation`                    | what is missing; generated pages                              |
+| `unbuilt`                                    | hardware that is asked for a figure                           |
 | `draw`, `geometry`                           | models of known sizes: random weights, or zeros to time       |
 | `train`                                      | small models from a text file                                 |
 """

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gc
-import warnings
 from dataclasses import dataclass
 from functools import cache
 
 from ...hdl.config import Config
+from ..unbuilt import unbuilt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +64,8 @@ class Timing:
 @cache
 def timing(config: Config) -> Timing:
     """the delays of `config`"""
-    from amaranth.hdl import UnusedElaboratable  # what imports Amaranth is imported when it is needed
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnusedElaboratable)  # the units are asked, not built
-        stated = _stated(config)
-        gc.collect()  # some refer to themselves, and complain when they go
-    return stated
+    with unbuilt():
+        return _stated(config)
 
 
 def _stated(config: Config) -> Timing:
