@@ -163,7 +163,7 @@ class Engine(wiring.Component):
             residual_write.addr.eq(word.index), residual_write.en.eq(Mux(to_residual, pods_mask, 0)),
             gather_write.addr.eq(word.index), gather_write.en.eq(Mux(to_gather, pods_mask, 0)),
             tables.write.valid.eq(ports.i_exchange.valid & to_table), tables.write.payload.index.eq(word.index),
-            tables.write.payload.packed.eq(word.packed), tables.write.payload.pods.eq(word.pods),
+            tables.write.payload.packed.eq(word.packed),
             tables.write.payload.nibble.eq(word.memory == Destination.NIBBLE_TABLE),
             magnitude.i.valid.eq(ports.i_exchange.valid & is_coordinate), magnitude.i.payload.pods.eq(word.pods),
             magnitude.clear.eq(ports.start),

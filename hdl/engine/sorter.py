@@ -69,15 +69,16 @@ class Sorter(wiring.Component):
             valids = [Signal(name=f"valid_{p}_{k}") for k in range(depth)]
             beaten = [Signal(name=f"beaten_{p}_{k}") for k in range(depth)]  # by the new item: none, or all from one on
             cells = [Cat(key, valid) for key, valid in zip(keys, valids, strict=True)]
-            for k, cell in enumerate(cells):
-                with m.If(valid):
-                    m.d.comb += beaten[k].eq(new > cell)
-                with m.If(pop):
-                    m.d.sync += cell.eq(cells[k + 1] if k + 1 < depth else 0)
-                with m.Elif(beaten[k]):
-                    m.d.sync += cell.eq(Mux(beaten[k - 1], cells[k - 1], new) if k > 0 else new)
-                with m.If(self.clear):
-                    m.d.sync += valids[k].eq(0)
+            with m.If(valid):
+                m.d.comb += [bit.eq(new > cell) for bit, cell in zip(beaten, cells, strict=True)]
+            with m.If(valid | pop):  # one condition for all: most of the time nothing moves
+                for k, cell in enumerate(cells):
+                    with m.If(pop):
+                        m.d.sync += cell.eq(cells[k + 1] if k + 1 < depth else 0)
+                    with m.Elif(beaten[k]):
+                        m.d.sync += cell.eq(Mux(beaten[k - 1], cells[k - 1], new) if k > 0 else new)
+            with m.If(self.clear):
+                m.d.sync += [entry.eq(0) for entry in valids]
             firsts.append(cells[0])
 
         first = Signal(_KEY_BITS + 1)

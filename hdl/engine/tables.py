@@ -14,9 +14,8 @@ from ..config import Config
 
 def table_entry(c: Config) -> data.StructLayout:
     """One entry of all tokens: `index` = table · 256 + code, with `nibble` table · 16 + code. With `packed`
-    `Config.entries_per_word` entries of token 0 from `index` on, a multiple of their number; `pods` has a bit for each.
-    """
-    return data.StructLayout({"nibble": 1, "index": 16, "packed": 1, "pods": c.pods, "data": pod_values(c, 16)})
+    `Config.entries_per_word` entries of token 0 from `index` on, a multiple of their number."""
+    return data.StructLayout({"nibble": 1, "index": 16, "packed": 1, "data": pod_values(c, 16)})
 
 
 def lane_values(c: Config) -> data.ArrayLayout:
@@ -27,7 +26,7 @@ def lane_values(c: Config) -> data.ArrayLayout:
 class LookupTables(wiring.Component):
     """`limits.max_index_beats` tables of 256 entries in each lane, or twice as many of 16.
 
-    `write`: one word a cycle, always accepted: an entry of the tokens in `pods`, or packed entries. Table t is in lane
+    `write`: one word a cycle, always accepted: an entry of all tokens, or packed entries. Table t is in lane
     t mod L at level t div L; of tables of 16 entries 2b and 2b+1 are where table b would be. Entries of tables that
     have no place are ignored. Both kinds share memory: writing one kind destroys the other. So do entries and packed
     entries, which lie in the places of the tokens: the last word says how all are read, and packed ones answer token 0
@@ -68,13 +67,13 @@ class LookupTables(wiring.Component):
         lane = Signal(lane_bits)
         code = Signal(8)
         second = Signal()
-        pods = Signal(c.pods)
+        kept = Signal()
         packed = Signal(reset_less=True)
         values = Signal(pod_values(c, 16))
         m.d.sync += [
             lane.eq(place), level.eq(place >> lane_bits), second.eq(entry.nibble & entry.index[4]),
             code.eq(Mux(entry.nibble, entry.index[:4], entry.index[:8])), values.eq(entry.data),
-            pods.eq(Mux(self.write.valid & (place >> lane_bits < levels), entry.pods, 0)),
+            kept.eq(self.write.valid & (place >> lane_bits < levels)),
         ]
         with m.If(self.write.valid):
             m.d.sync += packed.eq(entry.packed)
@@ -91,16 +90,16 @@ class LookupTables(wiring.Component):
             main = Memory(shape=pod_values(c, 16), depth=256 * levels, init=[])
             high = Memory(shape=pod_values(c, 16), depth=16 * levels, init=[])
             m.submodules[f"main_{i}"], m.submodules[f"high_{i}"] = main, high
-            write_main, read_main = main.write_port(granularity=1), main.read_port()
-            write_high, read_high = high.write_port(granularity=1), high.read_port()
+            write_main, read_main = main.write_port(), main.read_port()
+            write_high, read_high = high.write_port(), high.read_port()
             index = self.beat[8 * i:8 * i + 8]
             main_code, main_pod = place_of(Mux(self.nibbles, index[:4], index), f"main_pod_{i}")
             high_code, high_pod = place_of(index[4:], f"high_pod_{i}")
             m.d.comb += [
                 write_main.addr.eq(Cat(code, level)), write_main.data.eq(values),
-                write_main.en.eq(Mux((lane == i) & ~second, pods, 0)),
+                write_main.en.eq(kept & (lane == i) & ~second),
                 write_high.addr.eq(Cat(code[:4], level)), write_high.data.eq(values),
-                write_high.en.eq(Mux((lane == i) & second, pods, 0)),
+                write_high.en.eq(kept & (lane == i) & second),
                 read_main.addr.eq(Cat(main_code, self.row)), read_high.addr.eq(Cat(high_code, self.row)),
                 read_main.en.eq(self.ask), read_high.en.eq(self.ask & self.nibbles),
             ]

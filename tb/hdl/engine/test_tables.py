@@ -48,29 +48,28 @@ class _Harness:
         dut.write__valid.value = dut.ask.value = 0
         dut.row.value = dut.beat.value = dut.nibbles.value = 0
 
-    def offer(self, nibble: int, table: int, code: int, pods: int | None = None) -> None:
+    def offer(self, nibble: int, table: int, code: int) -> None:
         """write an entry in this cycle, or the packed entries that it is among"""
         c = self.c
         code -= code % c.entries_per_word if self.packed else 0
-        everything = (1 << (c.entries_per_word if self.packed else c.pods)) - 1
-        pods = everything if pods is None else pods & everything
         values = self.rng.integers(-1 << 15, 1 << 15, c.pods)
         values[self.rng.random(c.pods) < 0.3] = self.rng.choice([-1 << 15, (1 << 15) - 1])
         index = table * (16 if nibble else 256) + code
         self.dut.write__payload.value = pack(table_entry(c), {
-            "nibble": nibble, "index": index, "packed": int(self.packed), "pods": pods, "data": values})
+            "nibble": nibble, "index": index, "packed": int(self.packed), "data": values})
         self.dut.write__valid.value = 1
-        self.coming[-1] = partial(self._enter, nibble, table, code, (pods >> np.arange(c.pods)) & 1 == 1, values)
+        self.coming[-1] = partial(self._enter, nibble, table, code, values)
 
-    def _enter(self, nibble: int, table: int, code: int, mask: np.ndarray, values: np.ndarray) -> None:
+    def _enter(self, nibble: int, table: int, code: int, values: np.ndarray) -> None:
         b, second = (table // 2, table % 2) if nibble else (table, 0)
         if b >= self.levels * self.c.lanes:
             return
         entries = (self.high if second else self.main)[b % self.c.lanes, b // self.c.lanes]
         if self.packed:
-            entries[code + np.flatnonzero(mask), 0] = values[mask]
+            group = self.c.entries_per_word
+            entries[code:code + group, 0] = values[:group]
         else:
-            entries[code, mask] = values[mask]
+            entries[code] = values
 
     def ask(self, nibbles: int, indices: np.ndarray, row: int) -> None:
         """look up in this cycle"""
@@ -126,12 +125,12 @@ class _Harness:
         self.ask(nibbles, indices, int(self.rng.integers(self.levels)))
 
     def some_entry(self, nibble: int, beyond: bool = False) -> None:
-        """write anything, for some tokens"""
+        """write anything"""
         tables = self.levels * self.c.lanes * (1 + nibble)
         last = (1 << 16) // (16 if nibble else 256)
         table = int(self.rng.integers(tables, last) if beyond else self.rng.integers(tables))
         code = int(self.rng.integers(16)) if nibble else int(self.rng.choice(self.codes))
-        self.offer(nibble, table, code, int(self.rng.integers(1 << self.c.pods)))
+        self.offer(nibble, table, code)
 
 
 @cocotb.test()
