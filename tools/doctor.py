@@ -28,6 +28,8 @@ _PROGRAMS = {
     "iverilog": ("lpu generate --check", "apt install iverilog"),
 }
 _OPTIONAL = {
+    "pyarrow": ("lpu sweep --out", "pip install 'hte-lpu[sweep]'"),
+    "distributed": ("lpu sweep --scheduler", "pip install 'hte-lpu[sweep]'"),
     "pyslang": ("lpu generate --check", "pip install 'hte-lpu[synth]'"),
     "cocotb": ("unit benches", "pip install 'hte-lpu[test]'"),
     "torch": ("training of own models, the CPU in lpu bench, tests", "pip install 'hte-lpu[torch]'"),

@@ -27,8 +27,8 @@ from .options import Calibration, Json, Machine, MemoryKind
 _HEADS = ("full", "coarse")
 _HEADINGS = {
     "cycles_per_token": "cycles", "cycles_source": "by", "tokens_per_s": "tokens/s", "useful_beats_pct": "beats %",
-    "energy_per_token_j": "J a token", "lut": "LUT", "dsp": "DSP", "bram36": "BRAM", "uram": "URAM",
-    "resources_source": "by", "binding": "binding", "binding_pct": "% of it", "fits": "fits",
+    "energy_per_token_j": "J a token", "lut": "LUT", "dsp": "DSP", "bram36": "BRAM", "resources_source": "by",
+    "resources_error_pct": "± %", "binding": "binding", "binding_pct": "% of it", "fits": "fits",
 }
 """answers that a terminal shows"""
 
