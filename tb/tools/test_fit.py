@@ -108,6 +108,17 @@ def test_what_limits() -> None:
         assert word in _limit(shares, Port(), TINY, there)
 
 
+def test_on_chip_memory_is_what_the_machine_leaves() -> None:
+    there, config = load("ulx3s"), PRESETS["ulx3s"]
+    asked = ask(DECODERS["stories260k"], config, context=256)
+    found = judge(asked, config, there)
+    assert found.memory is not None
+    ebr = next(u for u in found.resources.uses if u.resource == "ebr")
+    assert found.memory.available == 2048 * (ebr.available - ebr.used)
+    assert found.memory.taken % (2048 * 4) == 0  # rows of 8 bytes are four block RAMs
+    assert found.memory.taken >= found.memory.weights + found.memory.cache
+
+
 def test_limits_are_told_all_at_once(board: Callable[..., Path]) -> None:
     found = judge(ask(DECODERS["tinyllama"]), TINY, made_up(board))
     assert {n.limit for n in found.exceeded} == {
@@ -138,6 +149,10 @@ def test_nearest_that_fits(name: str, lacks: dict[str, object], fields: set[str]
     assert verdict.fits
     assert verdict.speed is not None
     shorter = {"context"} if verdict.context != asked.context else set()
+    if shorter:  # the longest that fits
+        longer = Question(model=asked.model, context=verdict.context + config.numerics.block, head=asked.head)
+        assert verdict.context % config.numerics.block == 0
+        assert not judge(longer, verdict.config, there, timed=False).fits
     assert set(changed) | shorter == fields
     assert changed == changes(config, verdict.config)
     again = nearest(asked, config, there)

@@ -2,7 +2,7 @@
 
 Limits that the model exceeds are raised, and the first of a fixed list of changes that fits is taken, with those that
 cost most last: limits down to what the model needs, fewer pods (slower prompts), a shorter beat FIFO, fewer engines,
-fewer lanes, a shorter context.
+fewer lanes, a shorter context (then the longest that fits, in blocks of keys).
 """
 
 from __future__ import annotations
@@ -33,11 +33,31 @@ def nearest(asked: Question, config: Config, board: Board) -> tuple[Verdict, dic
         for candidate in _candidates(now, config, board):
             found = judge(now, candidate, board, timed=False)
             if found.fits:
+                now, candidate = _longest(now, candidate, board, asked.context)
                 return judge(now, candidate, board), changes(config, candidate)
             hopeless &= found.memory is not None and found.memory.weights > found.memory.available
         if hopeless:  # nothing of the part's size, or more weights than memory: a shorter context changes neither
             return None
     return None
+
+
+def _longest(asked: Question, config: Config, board: Board, most: int) -> tuple[Question, Config]:
+    """`asked`, which fits, with the longest context up to `most` that does, in whole blocks of keys; and the limits for
+    it"""
+    block = config.numerics.block
+    found, low, high = (asked, config), asked.context // block, ceil_div(most, block)
+    while high - low > 1:
+        middle = (low + high) // 2
+        longer = dataclasses.replace(asked, context=middle * block)
+        try:
+            candidate = _with_room(longer, config, False)
+        except ConfigError:
+            candidate = None
+        if candidate is not None and judge(longer, candidate, board, timed=False).fits:
+            found, low = (longer, candidate), middle
+        else:
+            high = middle
+    return found
 
 
 def changes(old: Config, new: Config) -> dict[str, Any]:

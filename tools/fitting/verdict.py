@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...hdl.config import Config
+from ..bitstream.fitting import blocks
 from ..board import Board
 from ..compiler import regions
 from ..errors import CapacityError
@@ -159,12 +160,15 @@ def ports(config: Config, board: Board) -> Need:
 
 def _bytes(images: Sequence[Sequence[Region]], config: Config, board: Board, resources: Occupancy) -> Bytes:
     ends = [max(region.offset + region.size for region in image) for image in images]
-    sizes = interleaved_bytes(config, ends)
+    taken = max(interleaved_bytes(config, ends)) * config.channels
     cache = sum(r.size for image in images for r in image if r.name.endswith((".keys", ".values")))
     working = cache + sum(r.size for image in images for r in image if r.name == "logits")
     available = board.memory.bytes
     if board.memory.kind == "on-chip":  # what the machine leaves
         available = sum(_RAM_BYTES[u.resource] * max(0, int(u.available - u.used)) for u in resources.uses
                         if u.resource in _RAM_BYTES)
+        if board.family == "ecp5":
+            beats = ceil_div(taken // config.channels, config.lanes)
+            taken = config.channels * blocks(config, beats) * _RAM_BYTES["ebr"]
     return Bytes(weights=sum(r.size for image in images for r in image) - working, cache=cache,
-                 taken=max(sizes) * len(sizes), available=available)
+                 taken=taken, available=available)

@@ -28,6 +28,8 @@ class _Kind:
     """may hold a table of constants"""
     clocked: bool = True
     """its read port has a register"""
+    collision: float = 0.0
+    """cost of logic for a word that is read while it is written"""
 
 
 def _halves(words: int, *widths: int) -> tuple[tuple[int, int], ...]:
@@ -47,13 +49,13 @@ _KINDS = {
         _Kind(shapes=_halves(4096, 72, 36, 18, 9), cost=1024, used=_URAM, byte=9, rom=False),
     ),
     "ecp5": (
-        _Kind(shapes=((4, 16),), cost=4, used=_DPR, scaled=True, rom=False, clocked=False),
-        _Kind(shapes=_halves(512, 36, 18, 9, 4, 2, 1), cost=128, used=_EBR, byte=9),
+        _Kind(shapes=((4, 16),), cost=4, used=_DPR, rom=False, clocked=False),
+        _Kind(shapes=_halves(512, 36, 18, 9, 4, 2, 1), cost=128, used=_EBR, byte=9, collision=9),
     ),
 }
 _BIT = 1.0
 """cost of a bit in a flip-flop"""
-_ROM_BIT = {"xcup": 1 / 64, "ecp5": 1 / 64}
+_ROM_BIT = {"xcup": 1 / 64, "ecp5": 1 / 16}
 """of a bit of a table in logic"""
 _MUX = 0.5
 """of a bit that is chosen from one more row of RAMs"""
@@ -85,7 +87,8 @@ def _covers(ram: Ram, kind: _Kind) -> Iterator[tuple[float, int]]:
         else:
             columns = -(-ram.width // width)
         share = ram.width / width if kind.scaled else columns
-        yield kind.cost * share * rows + _MUX * ram.width * (rows - 1), rows * columns
+        beside = _MUX * ram.width * (rows - 1) + (0 if ram.rom else kind.collision)
+        yield kind.cost * share * rows + beside, rows * columns
 
 
 def of_memories(part: str, config: Config, family: str) -> Utilisation:
