@@ -83,7 +83,18 @@ class _Arc:
 
 def deepest(module: Mapping[str, Any]) -> Path:
     """The deepest path of a flat module of Yosys' JSON. Raises `SynthesisError` for a combinational loop."""
-    return _Netlist(module).deepest()
+    return next(iter(_Netlist(module).paths()), Path(0, 0, 0, 0, "", "", ()))
+
+
+def deeper(module: Mapping[str, Any], than: int) -> list[Path]:
+    """The deepest path between any two registers (all bits of one taken together) that is deeper `than` so many levels,
+    the deepest first."""
+    found: dict[tuple[str, str], Path] = {}
+    for path in _Netlist(module).paths():
+        if path.depth <= than:
+            break
+        found.setdefault((_word(path.start), _word(path.end)), path)
+    return list(found.values())
 
 
 def bare(module: Mapping[str, Any]) -> list[str]:
@@ -105,23 +116,22 @@ class _Netlist:
 
     # -- paths ---------------------------------------------------------------------------------------------------
 
-    def deepest(self) -> Path:
+    def paths(self) -> Iterator[Path]:
+        """the deepest path to every end, the deepest first"""
         labels = self._labels()
-        best: tuple[tuple[int, ...], Bit, int, str] | None = None
+        found = []
         for bit, end in self._ends():
-            for chains, label in labels.get(bit, {}).items():
-                order = (label.levels + max(0, chains - 1), chains, *label.order[1:])
-                if best is None or order > best[0]:
-                    best = (order, bit, chains, end)
-        if best is None:
-            return Path(0, 0, 0, 0, "", "", ())
-        _, bit, chains, end = best
-        label = labels[bit][chains]
-        through, at = [], (bit, chains)
-        while (before := labels[at[0]][at[1]].before) is not None:
-            through.append(self._cells[self._driver[at[0]][0]]["type"])
-            at = before
-        return Path(label.levels, chains, label.carry, label.muxes, self._start(at[0]), end, tuple(reversed(through)))
+            order, chains = max(((label.levels + max(0, chains - 1), chains, *label.order[1:]), chains)
+                                for chains, label in labels[bit].items())
+            found.append((order, bit, chains, end))
+        for _, bit, chains, end in sorted(found, key=lambda f: f[0], reverse=True):
+            label = labels[bit][chains]
+            through, at = [], (bit, chains)
+            while (before := labels[at[0]][at[1]].before) is not None:
+                through.append(self._cells[self._driver[at[0]][0]]["type"])
+                at = before
+            yield Path(label.levels, chains, label.carry, label.muxes, self._start(at[0]), end,
+                       tuple(reversed(through)))
 
     def _labels(self) -> dict[Bit, dict[int, _Label]]:
         """for each bit and number of chains the deepest way to it"""
@@ -257,6 +267,11 @@ def _join(arcs: list[_Arc], done: Mapping[Bit, Mapping[int, _Label]]) -> dict[in
             if now not in best or label.order > best[now].order:
                 best[now] = label
     return best
+
+
+def _word(name: str) -> str:
+    """without the number of the bit"""
+    return re.sub(r"\[\d+\]( \(\w+\))?$", "", name)
 
 
 def _is_net(bit: object) -> bool:
