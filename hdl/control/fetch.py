@@ -20,11 +20,10 @@ class Fetch(wiring.Component):
     """From `start`, reads the HEADER at offset `program`, checks it, and then streams the ops behind it, HALT included.
 
     Beats of the program are asked for in one go once the HEADER has told their number; the reader's program FIFO
-    bounds how far
-    that runs ahead. An op is emitted every 64/L cycles at most. A header of another version or configuration, an
-    unknown
-    opcode, an impossible field or a HALT that is not the last op raise `fault` (sticky until reset) with the op's
-    index; nothing is emitted from there on.
+    bounds how far that runs ahead. An op is emitted every 64/L cycles at most, two cycles after its last beat: one
+    completes it, one checks it. A header of another version or configuration, an unknown opcode, an impossible field
+    or a HALT that is not the last op raise `fault` (sticky until reset) with the op's index; nothing is emitted from
+    there on.
     """
 
     def __init__(self, config: Config) -> None:
@@ -45,11 +44,14 @@ class Fetch(wiring.Component):
         c = self._c
         beats_per_op = max(1, OP_BYTES // c.lanes)
         ops_per_beat = max(1, c.lanes // OP_BYTES)
-        op = Signal(OP_BITS)
+        op = Signal(OP_BITS)  # being filled
         filled = Signal(range(beats_per_op + 1))
         part = Signal(range(ops_per_beat + 1))
         have = Signal()  # `op` is complete
-        take = Signal()  # `op` is consumed
+        take = Signal()  # `op` moves on to be `checked`
+        checked = Signal(OP_BITS)
+        valid = Signal()  # of `checked`
+        consume = Signal()  # `checked` leaves
         request = self.o_request.payload
 
         active = Signal()
@@ -69,7 +71,8 @@ class Fetch(wiring.Component):
         with m.Elif(take):
             m.d.sync += have.eq(0)
 
-        header = OpView(op, Opcode.HEADER)
+        m.d.comb += take.eq(have & (~valid | consume))
+        header = OpView(checked, Opcode.HEADER)
         gemv, attention, embed = OpView(op, Opcode.GEMV), OpView(op, Opcode.ATTENTION), OpView(op, Opcode.EMBED)
         head, search, fine = OpView(op, Opcode.HEAD), OpView(op, Opcode.SEARCH), OpView(op, Opcode.FINE)
         limits = c.limits
@@ -99,17 +102,27 @@ class Fetch(wiring.Component):
                 m.d.comb += known.eq(OpView(op, Opcode.NORM).length != 0)
             with m.Case(Opcode.HALT, Opcode.TABLE, Opcode.ROPE, Opcode.WAIT, Opcode.FENCE):
                 m.d.comb += known.eq(1)
-        m.d.comb += [self.o.payload.op.eq(op), self.o.payload.index.eq(self.index)]
+        good = Signal()
+        with m.If(take):
+            m.d.sync += [checked.eq(op), good.eq(known), valid.eq(1)]
+        with m.Elif(consume):
+            m.d.sync += valid.eq(0)
+        halts = checked[0:8] == Opcode.HALT
+        m.d.comb += [self.o.payload.op.eq(checked), self.o.payload.index.eq(self.index)]
 
         chunk = 65535 // beats_per_op * ops_per_beat if ops_per_beat == 1 else 65534
         ops = Signal(32)  # of the whole program
         offset = Signal(32)
         left = Signal(32)  # ops not yet asked for
+        now, more = Signal(32), Signal()  # how many of them are asked for next, and whether any; a cycle behind `left`
+        settled = Signal()  # these are those of `left`
+        following = Signal(32)  # index of the next op
+        m.d.sync += [now.eq(Mux(left > chunk, chunk, left)), more.eq(left != 0), settled.eq(1)]
         with m.FSM():
             with m.State("IDLE"):
                 with m.If(self.start):
                     m.d.sync += [offset.eq(self.program), left.eq(ops_per_beat), self.index.eq(0),
-                                 filled.eq(0), part.eq(0), have.eq(0), active.eq(1)]
+                                 filled.eq(0), part.eq(0), have.eq(0), valid.eq(0), active.eq(1)]
                     m.next = "REQUEST_HEADER"
             with m.State("REQUEST_HEADER"):
                 m.d.comb += [self.o_request.valid.eq(1), request.offset.eq(offset), request.beats.eq(beats_per_op)]
@@ -117,34 +130,33 @@ class Fetch(wiring.Component):
                     m.d.sync += offset.eq(offset + beats_per_op * c.lanes)
                     m.next = "HEADER"
             with m.State("HEADER"):
-                with m.If(have):
+                with m.If(valid):
                     with m.If((header.opcode != Opcode.HEADER) | (header.version != VERSION) | (header.magic != MAGIC)
                               | (header.fingerprint != self.fingerprint) | (header.ops < 2)):
                         m.d.sync += self.fault.eq(Fault.VERSION)
                         m.next = "STOPPED"
                     with m.Else():
-                        m.d.comb += take.eq(1)
-                        m.d.sync += [left.eq(Mux(header.ops > ops_per_beat, header.ops - ops_per_beat, 0)),
-                                     ops.eq(header.ops), self.index.eq(1)]
+                        m.d.comb += consume.eq(1)
+                        m.d.sync += [left.eq(header.ops - ops_per_beat), settled.eq(0),
+                                     ops.eq(header.ops), self.index.eq(1), following.eq(2)]
                         m.next = "OPS"
             with m.State("OPS"):
                 beats = Signal(32)
-                now = Signal(32)
-                m.d.comb += now.eq(Mux(left > chunk, chunk, left))
                 m.d.comb += beats.eq(now * beats_per_op if ops_per_beat == 1
                                      else (now + ops_per_beat - 1) >> (ops_per_beat.bit_length() - 1))
-                m.d.comb += [self.o_request.valid.eq(left != 0), request.offset.eq(offset), request.beats.eq(beats)]
+                m.d.comb += [self.o_request.valid.eq(more & settled), request.offset.eq(offset),
+                             request.beats.eq(beats)]
                 with m.If(self.o_request.valid & self.o_request.ready):
-                    m.d.sync += [left.eq(left - now), offset.eq(offset + beats * c.lanes)]
-                with m.If(have):
-                    with m.If(~known | ((op[0:8] == Opcode.HALT) != (self.index + 1 == ops))):
+                    m.d.sync += [left.eq(left - now), settled.eq(0), offset.eq(offset + beats * c.lanes)]
+                with m.If(valid):
+                    with m.If(~good | (halts != (following == ops))):
                         m.d.sync += self.fault.eq(Fault.UNKNOWN_OP)
                         m.next = "STOPPED"
                     with m.Else():
-                        m.d.comb += [self.o.valid.eq(1), take.eq(self.o.ready)]
+                        m.d.comb += [self.o.valid.eq(1), consume.eq(self.o.ready)]
                         with m.If(self.o.ready):
-                            m.d.sync += self.index.eq(self.index + 1)
-                            with m.If(op[0:8] == Opcode.HALT):
+                            m.d.sync += [self.index.eq(following), following.eq(following + 1)]
+                            with m.If(halts):
                                 m.d.sync += active.eq(0)
                                 m.next = "IDLE"
             with m.State("STOPPED"):

@@ -10,8 +10,8 @@ _TINY, _WIDE = (f"tb/hdl/control/test_fetch.py::test_fetch[{case}]" for case in 
 MUTATIONS = [
     Mutation(file=_FILE, find=" | (header.fingerprint != self.fingerprint)", replace="",
              test=_TINY, what="a program for another machine is executed"),
-    Mutation(file=_FILE, find="((op[0:8] == Opcode.HALT) != (self.index + 1 == ops))",
-             replace="((op[0:8] == Opcode.HALT) & (self.index + 1 != ops))",
+    Mutation(file=_FILE, find="(halts != (following == ops))",
+             replace="(halts & (following != ops))",
              test=_TINY, what="a program without HALT runs on into what lies behind it"),
     Mutation(file=_FILE, find="(gemv.length != 0) & ", replace="",
              test=_TINY, what="a GEMV without inputs is let through"),

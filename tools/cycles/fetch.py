@@ -51,4 +51,4 @@ class Fetch:
             self._bursts += 1
         there = self.busy[-1][1] - (self._bursts * size - last)
         self._consumed.append(max(self.come[-1] + self._beats, there))
-        self.come.append(max(self._consumed[-1] + 1, room))
+        self.come.append(max(self._consumed[-1] + 2, room))

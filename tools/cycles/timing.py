@@ -98,7 +98,7 @@ def _stated(config: Config) -> Timing:
         refill=3 + Boundary.latency + Reader.return_latency,
         landed=Reader.return_latency,
         write=Writer.latency(config) + 2 * Boundary.latency + 4,
-        start=20 + 2 * Boundary.latency,
+        start=22 + 2 * Boundary.latency,
         program_fifo=PROGRAM_FIFO,
         program_burst=PROGRAM_BURST,
         op_queue=OP_QUEUE,
