@@ -79,17 +79,21 @@ class AddressGenerator(wiring.Component):
                                           + Mux(gemv.constant, 0, Mux(gemv.bias, 8, 4)))
         with m.If(embed.opcode == Opcode.EMBED):
             m.d.sync += row.eq(Mux(embed.by_position, position, word) - embed.first)
+        skip = Signal(32)  # beats from a row's record to the row: `tile` and the records' own
+        m.d.sync += skip.eq(tile + 4)
         row_beats = Signal(16)  # of a row of EMBED or FINE
         rows_at = Signal(32)
         m.d.comb += [row_beats.eq(embed.beats), rows_at.eq(embed.address)]
         with m.If(embed.opcode == Opcode.FINE):
             m.d.comb += [row_beats.eq(fine.beats), rows_at.eq(fine.address)]
 
+        keys = Signal(18)
+        m.d.sync += keys.eq(self.context.base + self.context.tokens)
         m.submodules.walker = walker = ItemWalker(c)
         item = walker.o.payload
         m.d.comb += [
             walker.heads.eq(attention.heads), walker.group.eq(attention.group), walker.stride.eq(attention.kv_stride),
-            walker.keys.eq(self.context.base + self.context.tokens),
+            walker.keys.eq(keys),
         ]
         kv_shift = Mux(attention.kv_planes == 2, 1, 0)
         value_tile = Signal(8)
@@ -165,7 +169,7 @@ class AddressGenerator(wiring.Component):
                 m.d.comb += [self.o.valid.eq(1), request.beats.eq(1),
                              request.offset.eq(offset + ((row[:log_lanes] << 2) >> log_lanes << log_lanes))]
                 with m.If(self.o.ready):
-                    m.d.sync += offset.eq(offset + ((tile + 4) << log_lanes))
+                    m.d.sync += offset.eq(offset + (skip << log_lanes))
                     m.next = "ROW_DATA"
             with m.State("ROW_DATA"):
                 m.d.comb += [self.o.valid.eq(1), request.beats.eq(row_beats), request.offset.eq(offset)]

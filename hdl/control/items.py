@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -49,16 +49,21 @@ class ItemWalker(wiring.Component):
         m = Module()
         c = self._c
         log_block = (c.numerics.block - 1).bit_length()
-        blocks = Signal(16)  # minus one
-        m.d.comb += blocks.eq((self.keys - 1) >> log_block)
+        blocks = Signal(16)  # of a head, minus one
+        odd = Signal(log_block)  # keys of its last block; 0 if that is full
+        m.d.comb += odd.eq(self.keys)
+        m.d.sync += blocks.eq(self.keys[log_block:] - (odd == 0))
+        single = (self.keys[log_block:] == 0) | (self.keys == c.numerics.block)
 
         class Position:
             """the next item of one of the two walks"""
 
             def __init__(self, name: str) -> None:
                 self.head = Signal(8, name=f"{name}_head")
-                self.member = Signal(8, name=f"{name}_member")
+                self.heads_left = Signal(8, name=f"{name}_heads_left")  # behind this one
+                self.members_left = Signal(8, name=f"{name}_members_left")  # of its group
                 self.block = Signal(16, name=f"{name}_block")
+                self.following = Signal(16, name=f"{name}_following")  # block + 1
                 self.offset = Signal(OFFSET_BITS, name=f"{name}_offset")
                 self.slot = Signal(name=f"{name}_slot")
                 self.done = Signal(name=f"{name}_done")
@@ -68,22 +73,23 @@ class ItemWalker(wiring.Component):
         walks = [Position("key"), Position("value")]
         advance = [Signal(name="advance_key"), Signal(name="advance_value")]
         for p, go in zip(walks, advance, strict=True):
-            m.d.comb += [
-                p.last_block.eq(p.block == blocks),
-                p.last.eq(p.last_block & (p.head + 1 == self.heads)),
-            ]
+            m.d.comb += p.last.eq(p.last_block & (p.heads_left == 0))
             with m.If(go):
                 m.d.sync += p.slot.eq(~p.slot)
                 with m.If(p.last_block):
-                    m.d.sync += [p.block.eq(0), p.head.eq(p.head + 1), p.done.eq(p.last)]
-                    with m.If(p.member + 1 == self.group):
-                        m.d.sync += [p.member.eq(0), p.offset.eq(p.offset + self.stride)]
+                    m.d.sync += [p.block.eq(0), p.following.eq(1), p.last_block.eq(blocks == 0), p.head.eq(p.head + 1),
+                                 p.heads_left.eq(p.heads_left - 1), p.done.eq(p.last)]
+                    with m.If(p.members_left == 0):
+                        m.d.sync += [p.members_left.eq(self.group - 1), p.offset.eq(p.offset + self.stride)]
                     with m.Else():
-                        m.d.sync += p.member.eq(p.member + 1)
+                        m.d.sync += p.members_left.eq(p.members_left - 1)
                 with m.Else():
-                    m.d.sync += p.block.eq(p.block + 1)
+                    m.d.sync += [p.block.eq(p.following), p.following.eq(p.following + 1),
+                                 p.last_block.eq(p.following == blocks)]
             with m.If(self.start):
-                m.d.sync += [p.head.eq(0), p.member.eq(0), p.block.eq(0), p.offset.eq(0), p.slot.eq(0), p.done.eq(0)]
+                m.d.sync += [p.head.eq(0), p.heads_left.eq(self.heads - 1), p.members_left.eq(self.group - 1),
+                             p.block.eq(0), p.following.eq(1), p.last_block.eq(single), p.offset.eq(0), p.slot.eq(0),
+                             p.done.eq(0)]
 
         key, value = walks
         turn = Signal()  # the value's turn
@@ -101,7 +107,7 @@ class ItemWalker(wiring.Component):
                     current.keys.eq(c.numerics.block),
                 ]
                 with m.If(p.last_block):
-                    m.d.comb += current.keys.eq(((self.keys - 1) & (c.numerics.block - 1)) + 1)
+                    m.d.comb += current.keys.eq(Mux(odd == 0, c.numerics.block, odd))
         m.d.comb += current.last.eq(turn & value.last)
         first = Signal()  # the first key block has no value block to alternate with
         with m.If(self.start):
