@@ -119,7 +119,8 @@ class Issue(wiring.Component):
             blocks.eq(blocks + self.block_ready - use_block),
         ]
         arrivals, used = Signal(32), Signal(32)
-        m.d.sync += arrivals.eq(arrivals + self.arrived - Mux(self.passed, used, 0))
+        accounted = Signal()  # a cycle after a WAIT has passed; `used` is still that WAIT's
+        m.d.sync += [accounted.eq(self.passed), arrivals.eq(arrivals + self.arrived - Mux(accounted, used, 0))]
 
         # one beat into the array
         array = self.o_array.payload
@@ -156,12 +157,15 @@ class Issue(wiring.Component):
             return consume
 
         count = Signal(18)     # beats of the current run
-        tile = Signal(32)
+        started = Signal()     # the tile has had an input
+        tiles_left = Signal(32)  # tiles or groups behind this one
         plane = Signal()
         column = Signal(16)    # key within the block, or row within the group
         part = Signal(16)      # beat within a row, or within a tile's records
-        block = Signal(16)     # tile within the operand's block
-        operand = Signal(16)   # first element of the tile's inputs
+        block_left = Signal(16)  # tiles behind this one whose operand is the same; wraps around for ever from 0
+        operand, second = Signal(16), Signal(16)  # first element of the tile's inputs, and the one behind it
+        element, beyond_it = Signal(16), Signal(16)  # input of the beat, and the one behind it
+        inputs, inputs_left = Signal(16), Signal(16)  # of a tile minus one, and those behind this one
         job = Signal(row_job(c))
         m.d.comb += self.o_record.payload.job.eq(job)
         token = Signal(range(c.pods + 1))
@@ -170,11 +174,13 @@ class Issue(wiring.Component):
         m.d.sync += row.eq(Mux(embed.by_position, self.context.position[pod], self.context.token[pod]) - embed.first)
         query_row = Signal(16)
         value_tile = Signal(8)
+        keys = Signal(18)
+        m.d.sync += keys.eq(self.context.base + self.context.tokens)
         m.submodules.walker = walker = ItemWalker(c)
         item = walker.o.payload
         m.d.comb += [
             walker.heads.eq(attention.heads), walker.group.eq(attention.group), walker.stride.eq(0),
-            walker.keys.eq(self.context.base + self.context.tokens),
+            walker.keys.eq(keys),
         ]
         self_key = self.o_key.payload
         m.d.sync += used.eq(wait.count * Mux(wait.per_token, self.context.tokens, 1))
@@ -195,8 +201,8 @@ class Issue(wiring.Component):
         last_plane = Signal()
         here, beyond, moved = Signal(), Signal(), Signal()  # a cycle ago: this element, the next one; it moved on to it
         m.d.sync += [
-            here.eq(self.norm_idle | (operand + count < self.norm_ahead)),
-            beyond.eq(self.norm_idle | (operand + count + 1 < self.norm_ahead)),
+            here.eq(self.norm_idle | (element < self.norm_ahead)),
+            beyond.eq(self.norm_idle | (beyond_it < self.norm_ahead)),
             moved.eq(launch & last_plane),
         ]
         m.d.comb += written.eq(Mux(moved, beyond, here))
@@ -211,18 +217,21 @@ class Issue(wiring.Component):
                     m.next = "NEXT"
             with m.State("NEXT"):
                 m.d.comb += self.i_op.ready.eq(go)
+                first_element = OpView(incoming.op, Opcode.GEMV).operand
                 with m.If(self.i_op.ready & self.i_op.valid):
                     m.d.sync += [
                         op.eq(incoming.op),
                         self.index.eq(incoming.index),
                         count.eq(0),
-                        tile.eq(0),
+                        started.eq(0),
                         plane.eq(0),
                         column.eq(0),
                         part.eq(0),
                         token.eq(0),
-                        block.eq(0),
-                        operand.eq(OpView(incoming.op, Opcode.GEMV).operand),
+                        operand.eq(first_element),
+                        element.eq(first_element),
+                        second.eq(first_element + 1),
+                        beyond_it.eq(first_element + 1),
                     ]
                     with m.Switch(incoming.op[0:8]):
                         for opcode in (Opcode.HALT, Opcode.TABLE, Opcode.ROPE, Opcode.EMBED, Opcode.NORM, Opcode.GEMV,
@@ -317,6 +326,8 @@ class Issue(wiring.Component):
             with m.State("GEMV"):
                 to_cache = (gemv.destination == Destination.KEY) | (gemv.destination == Destination.VALUE)
                 busy = gemv.tiles != 0
+                m.d.sync += [tiles_left.eq(gemv.tiles - 1), block_left.eq(gemv.block - 1),
+                             inputs.eq(gemv.length - 1), inputs_left.eq(gemv.length - 1)]
                 with m.If(dispatch("gemv", (self.o_epilogue, busy), (self.o_cache, to_cache & busy))):
                     m.next = "GEMV_PARAMETERS"
                     with m.If(gemv.tiles == 0):
@@ -336,22 +347,26 @@ class Issue(wiring.Component):
                     two_planes.eq(gemv.planes == 2),
                     array.operand.eq(Mux(gemv.source, Operand.GATHER, Operand.NORMED)),
                     array.packed.eq(is_packed(gemv.destination, self.context.tokens)),
-                    array.address.eq(operand + count),
-                    array.first.eq((count == 0) & ~plane),
-                    last.eq((count + 1 == gemv.length) & last_plane),
+                    array.address.eq(element),
+                    array.first.eq(~started & ~plane),
+                    last.eq((inputs_left == 0) & last_plane),
                     array.shift.eq(Mux(two_planes, 8, 0)),
                 ]
                 with m.If(launch):
                     m.d.sync += plane.eq(plane ^ two_planes)
                     with m.If(last_plane):
-                        m.d.sync += count.eq(count + 1)
+                        m.d.sync += [started.eq(1), inputs_left.eq(inputs_left - 1),
+                                     element.eq(beyond_it), beyond_it.eq(beyond_it + 1)]
                     with m.If(last):
-                        m.d.sync += [count.eq(0), plane.eq(0), tile.eq(tile + 1), block.eq(block + 1)]
-                        with m.If(block + 1 == gemv.block):
-                            m.d.sync += [block.eq(0), operand.eq(operand + gemv.length)]
+                        m.d.sync += [started.eq(0), plane.eq(0), inputs_left.eq(inputs),
+                                     tiles_left.eq(tiles_left - 1), block_left.eq(block_left - 1)]
+                        with m.If(block_left == 0):  # the operand goes on where it is
+                            m.d.sync += [block_left.eq(gemv.block - 1), operand.eq(beyond_it), second.eq(beyond_it + 1)]
+                        with m.Else():
+                            m.d.sync += [element.eq(operand), beyond_it.eq(second)]
                         with m.If(~gemv.constant):
                             m.next = "GEMV_PARAMETERS"
-                        with m.If(tile + 1 == gemv.tiles):
+                        with m.If(tiles_left == 0):
                             m.next = "NEXT"
 
             # -- attention -----------------------------------------------------------------------------------
@@ -429,6 +444,7 @@ class Issue(wiring.Component):
             # -- LM head -------------------------------------------------------------------------------------
             with m.State("HEAD"):  # a shard without rows, too: its lists are empty
                 m.d.comb += self.o_head.valid.eq(go)
+                m.d.sync += tiles_left.eq(head.groups - 1)
                 with m.If(go & self.o_head.ready):
                     m.next = "HEAD_RECORDS"
                     with m.If(head.groups == 0):
@@ -449,15 +465,16 @@ class Issue(wiring.Component):
                     with m.If(last):
                         m.d.sync += [part.eq(0), column.eq(column + 1)]
                         with m.If(column == c.lanes - 1):
-                            m.d.sync += tile.eq(tile + 1)
+                            m.d.sync += tiles_left.eq(tiles_left - 1)
                             m.next = "HEAD_RECORDS"
-                            with m.If(tile + 1 == head.groups):
+                            with m.If(tiles_left == 0):
                                 m.next = "HEAD_DONE"
             with m.State("HEAD_DONE"):  # what rows on the way are is said by the op
                 with m.If(rows == 0):
                     m.next = "NEXT"
             with m.State("SEARCH"):
                 m.d.comb += self.o_head.valid.eq(go)
+                m.d.sync += tiles_left.eq(search.groups - 1)
                 with m.If(go & self.o_head.ready):
                     m.next = "SEARCH_TERMS"
                     with m.If(search.groups == 0):
@@ -479,9 +496,9 @@ class Issue(wiring.Component):
                     with m.If(last):
                         m.d.sync += [part.eq(0), column.eq(column + 1)]
                         with m.If(column == c.lanes - 1):
-                            m.d.sync += tile.eq(tile + 1)
+                            m.d.sync += tiles_left.eq(tiles_left - 1)
                             m.next = "SEARCH_TERMS"
-                            with m.If(tile + 1 == search.groups):
+                            with m.If(tiles_left == 0):
                                 m.next = "HEAD_DONE"
             with m.State("FINE"):
                 m.d.comb += self.o_head.valid.eq(go)
