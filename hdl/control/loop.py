@@ -91,8 +91,9 @@ class Loop(wiring.Component):
 
         # the passes behind the first
         base, token, position = Signal(17), Signal(INDEX_BITS), Signal(16)
-        after, resumed = Signal(18), Signal()  # keys after this pass
-        m.d.comb += [context.eq(self.context), after.eq(context.base + context.tokens)]
+        after, resumed = Signal(18), Signal()  # keys after this pass, known soon after its start
+        m.d.comb += context.eq(self.context)
+        m.d.sync += after.eq(context.base + context.tokens)
         with m.If(resumed):
             m.d.comb += [context.resumed.eq(1), context.tokens.eq(1), context.base.eq(base), context.token[0].eq(token),
                          context.position[0].eq(position), context.mask[0].eq(1)]
