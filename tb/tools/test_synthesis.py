@@ -134,7 +134,7 @@ def test_every_unit_keeps_the_rules(lpu: Any) -> None:
     code, out, _ = lpu("--preset", "kv260", "--fmax", "--json")
     assert code == 0
     told = json.loads(out)
-    assert {u["unit"] for u in told["units"]} >= {"osu", "pods", "head", "exchange", "engine", "hub"}
+    assert {u["unit"] for u in told["units"]} >= {"osu", "pods", "head", "exchange", "rest", "hub"}
     assert [(u["unit"], u["misses"]) for u in told["units"] if u["misses"]] == []
     assert all(share <= 60 for field, share in told["shares_pct"].items() if field != "ff"), told["shares_pct"]
 

@@ -33,8 +33,9 @@ _OF_BOARD = {"lut": "lut", "ff": "ff", "dsp": "dsp", "mult18": "dsp", "bram36": 
 def command(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="UNIT …", show_default="all units, the engine, the hub, and the machine of them",
-                       help="Units of the RTL; `engine` and `hub` are the whole ones."),
+        typer.Argument(metavar="UNIT …", show_default="all units, and the machine of them",
+                       help="Units of the RTL, and the `rest` of an engine between them; `engine` and `hub` are the "
+                       "whole ones."),
     ] = None,
     *,
     family: Annotated[
@@ -49,25 +50,25 @@ def command(
     """Synthesise the units of a machine: what they take, how deep their logic is, which clock they reach.
 
     Yosys maps to the part's cells. Levels are the LUTs of the deepest path on UltraScale+ beside one carry chain (each
-    further one counts as a level). The machine is engines × engine + hub. What was measured before is remembered, so
-    an interrupted run goes on where it was.
+    further one counts as a level). The machine is engines × (the engine's units + the rest) + hub, without what might
+    be saved across units. What was measured before is remembered, so an interrupted run goes on where it was.
 
         lpu synth --preset kv260 --fmax
         lpu synth osu router --preset kv260
         lpu synth engine hub --preset ulx3s --json
     """
     from ..synthesis.measure import measure
-    from ..synthesis.units import WHOLE, Units
+    from ..synthesis.units import REST, WHOLE, Units
 
     config = machine.choose()
     board = load(config.board) if config.board else None
     kind = family or (Family(board.family) if board and board.family in list(Family) else Family.xcup)
     units = Units(config)
-    known = [*units.names, *WHOLE]
+    known = [*units.names, REST, *WHOLE]
     for name in names or ():
         if name not in known:
             raise UserError(f"unknown unit {name!r}; {nearest(name, known)}")
-    chosen = list(dict.fromkeys(names or known))
+    chosen = list(dict.fromkeys(names or [*units.names, REST, "hub"]))
     found = []
     with report.progress() as progress:
         for i, name in enumerate(chosen):
@@ -75,8 +76,10 @@ def command(
             progress(f"  {name}", 0.0)
             found.append(measure(units, name, kind.value, fmax=fmax))
             progress(f"  {name}", 1.0)
-    whole = {m.unit: m.used for m in found if m.unit in WHOLE}
-    total = config.engines * whole["engine"] + whole["hub"] if len(whole) == len(WHOLE) else None
+    used = {m.unit: m.used for m in found}
+    total = None
+    if {*units.of_engine, "hub"} <= {*used}:
+        total = sum((config.engines * used[name] for name in units.of_engine), start=used["hub"])
     part = board.part if board and board.family == kind else None
     shares = None if total is None or board is None or part is None else shares_of(total, kind, board)
     if as_json:
@@ -111,7 +114,7 @@ def table(found: list[Any], total: Any, config: Config, kind: Family, fmax: bool
         for row, m in zip(rows, found, strict=True):
             row.append(None if m.clock is None else round(m.clock.mhz, 1))
     if total is not None:
-        row = [f"{config.engines} × engine + hub", *(getattr(total, field) for field in COLUMNS[kind])]
+        row = [f"{config.engines} engines and hub", *(getattr(total, field) for field in COLUMNS[kind])]
         rows.append(row + [None] * (len(columns) - len(row)))
     return columns, rows
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from . import depth, ecp5
 from .kept import kept
-from .units import WHOLE, Units
+from .units import REST, WHOLE, Units
 from .utilisation import Utilisation
 from .yosys import LeftMemory, Mapped, map_to
 
@@ -55,12 +55,12 @@ class Measured:
 
 
 def measure(units: Units, name: str, family: str, *, fmax: bool) -> Measured:
-    """Synthesise a unit (or `engine`, `hub`) for `family`, and with `fmax` place and route it on ECP5 too, but for the
-    whole engine, which is larger than that part."""
+    """Synthesise a unit (or what else `Units.sources` knows) for `family`, and with `fmax` place and route it on ECP5
+    too, if it is a unit: a whole engine is larger than that part."""
     mapped = map_to(*units.sources(name), family)
     path, bare = _depth(mapped) if family == "xcup" else (None, ())
     clock = None
-    if fmax and name not in WHOLE:
+    if fmax and name not in (REST, *WHOLE):
         clock = ecp5.clock(mapped if family == "ecp5" else map_to(*units.sources(name), "ecp5"))
     return Measured(unit=name, used=mapped.utilisation, left=mapped.left, path=path, bare=bare, clock=clock)
 
