@@ -23,6 +23,7 @@ _COMMAND = {
 }
 _KIND = "netlist"
 _NETLIST, _CELLS, _LEFT = "netlist.json.gz", "cells.json", "memories.json"
+_BEHAVIOUR = "behaviour.v"
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,27 @@ def _run(sources: Mapping[str, str], script: str, top: str) -> Files:
         (Path(work) / "run.ys").write_text(script)
         run(YOSYS, ["-q", "run.ys"], Path(work))
         return _results(Path(work), top)
+
+
+def behaviour(mapped: Mapped) -> str:
+    """Verilog of a netlist for UltraScale+ without any cell: each is replaced by its model in Yosys' library, so that
+    any simulator takes it. Raises `SynthesisError` for cells without a model: DSPs and block RAMs."""
+    if mapped.family != "xcup":
+        raise UserError(f"no models of the cells of {mapped.family}: map to xcup")
+    script = "\n".join([
+        "read_json netlist.json", "read_verilog +/xilinx/cells_sim.v", f"hierarchy -check -top {mapped.top}",
+        "proc", "flatten", "opt_clean", f"write_verilog -noattr -selected {_BEHAVIOUR}",
+    ]) + "\n"
+
+    def make() -> Files:
+        with tempfile.TemporaryDirectory(prefix="lpu-synthesis-") as work:
+            (Path(work) / "netlist.json").write_bytes(mapped.json)
+            (Path(work) / "run.ys").write_text(script)
+            run(YOSYS, ["-q", "run.ys"], Path(work))
+            return {_BEHAVIOUR: (Path(work) / _BEHAVIOUR).read_bytes()}
+
+    about = "\n".join([version(YOSYS), script]).encode() + mapped.packed
+    return kept("behaviour", about, make)[_BEHAVIOUR].decode()
 
 
 def _script(names: list[str], top: str, family: str) -> str:
