@@ -51,7 +51,8 @@ def command(
 
     Yosys maps to the part's cells. Levels are the LUTs of the deepest path on UltraScale+ beside one carry chain (each
     further one counts as a level). The machine is engines × (the engine's units + the rest) + hub, without what might
-    be saved across units. What was measured before is remembered, so an interrupted run goes on where it was.
+    be saved across units; if `engine` is asked for, engines × engine + hub. What was measured before is remembered, so
+    an interrupted run goes on where it was.
 
         lpu synth --preset kv260 --fmax
         lpu synth osu router --preset kv260
@@ -77,9 +78,10 @@ def command(
             found.append(measure(units, name, kind.value, fmax=fmax))
             progress(f"  {name}", 1.0)
     used = {m.unit: m.used for m in found}
+    engine = ["engine"] if "engine" in used else units.of_engine
     total = None
-    if {*units.of_engine, "hub"} <= {*used}:
-        total = sum((config.engines * used[name] for name in units.of_engine), start=used["hub"])
+    if {*engine, "hub"} <= {*used}:
+        total = sum((config.engines * used[name] for name in engine), start=used["hub"])
     part = board.part if board and board.family == kind else None
     shares = None if total is None or board is None or part is None else shares_of(total, kind, board)
     if as_json:
