@@ -146,6 +146,17 @@ def test_units_are_those_of_the_rtl() -> None:
     assert not {"engine", "hub", "gather", "issue_ops"} & set(names)
 
 
+def test_the_rest_of_an_engine() -> None:
+    """queues and memories stay, units are boxes without anything inside"""
+    units = Units(PRESETS["tiny"])
+    (text,), top = units.sources("rest")[0].values(), units.sources("rest")[1]
+    assert text.startswith(f"module {top}")
+    assert text.count("(* blackbox *)") == len(units.of_engine) - 1
+    assert "lpu_engine.issue_ops" in text
+    assert "lpu_engine.osu (" in text
+    assert "lpu_engine.osu.scores (" not in text
+
+
 def test_what_a_unit_misses() -> None:
     used = Utilisation(family="xcup")
     path = LongestPath(levels=6, chains=2, carry=1, muxes=0, start="a", end="b", through=())
