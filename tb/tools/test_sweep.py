@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from lpu.hdl.config import PRESETS, ConfigError
+from lpu.hdl.emit import emit
 from lpu.sim.verilator.memory import memory_model
 from lpu.tb.program_backend import ProgramBackend
 from lpu.tb.quick_commands import Lpu, calls, refused, runner
@@ -33,7 +34,7 @@ from lpu.tools.sweep.plan import Entry
 from lpu.tools.sweep.point import Point, identity, versions
 from lpu.tools.sweep.rule import AUTO, budget, simulation_seconds
 from lpu.tools.sweep.traffic import usage
-from lpu.tools.synthesis import Utilisation
+from lpu.tools.synthesis import Units, Utilisation
 
 TINY, KV260 = PRESETS["tiny"], PRESETS["kv260"]
 SMALL = ("stories260k", "--context", 40, "--rtl", "never")
@@ -235,6 +236,16 @@ def test_cost_by_synthesis(monkeypatch: pytest.MonkeyPatch) -> None:
     assert hardware.counted(config, kv260) is None
     monkeypatch.setattr(hardware, "emitted", lambda c: None)
     assert hardware.counted(config, kv260) is None
+
+
+@pytest.mark.slow
+def test_synthesis_is_that_of_lpu_synth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """the same Verilog under the same names, so that what it keeps is found"""
+    asked = []
+    monkeypatch.setattr(hardware, "known", lambda *question: asked.append(question))
+    emit(TINY)
+    hardware.counted(TINY, board.load("ulx3s"))
+    assert asked == [(*Units(TINY).sources(part), "ecp5") for part in ("engine", "hub")]
 
 
 def test_cost_by_the_model() -> None:

@@ -12,7 +12,7 @@ from lpu.hdl.config import PRESETS
 from lpu.tb.quick_commands import refused
 from lpu.tools import cli
 from lpu.tools.errors import UserError
-from lpu.tools.synthesis import SynthesisError, Units, Utilisation, map_to, measure, synthesise, tools, yosys
+from lpu.tools.synthesis import SynthesisError, Units, Utilisation, known, map_to, measure, synthesise, tools, yosys
 from lpu.tools.synthesis.depth import Path as LongestPath
 from lpu.tools.synthesis.ecp5 import Clock
 from lpu.tools.synthesis.yosys import LeftMemory
@@ -57,6 +57,8 @@ def test_maps_and_remembers(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     asked = []
     monkeypatch.setattr(yosys, "run", lambda *_: asked.append(1) or (_ for _ in ()).throw(SynthesisError("ran")))
     assert synthesise({"mixed.v": MIXED}, "mixed", "xcup") == used
+    assert known({"mixed.v": MIXED}, "mixed", "xcup") == mapped
+    assert known({"mixed.v": MIXED}, "mixed", "ecp5") is None
     assert not asked
     (kept,) = (cache / "synthesis").iterdir()
     (kept / "cells.json").write_text("{}")

@@ -126,8 +126,8 @@ def command(
             try:
                 run.finish(workers, progress)
             except KeyboardInterrupt:
-                report.errors.print(f"lpu: interrupted: {len(run.answers)} of {run.points} points are on record; the "
-                                    "same command goes on", markup=False)
+                report.errors.print(f"lpu: interrupted: {run.on_record} of {run.points} points are on record; the same "
+                                    "command goes on", markup=False)
                 raise
             found = table.rows(entries, run.answers, request.swept)
             if all(row["error"] is not None for row in found):

@@ -18,8 +18,7 @@ class Run:
     def __init__(self, entries: Sequence[Entry], records: Records) -> None:
         self._points = {entry.point.key: entry.point for entry in entries if entry.point is not None}
         self._records = records
-        found = {key: records.get(key) for key in self._points}
-        self.answers: dict[str, dict[str, Any]] = {key: answer for key, answer in found.items() if answer is not None}
+        self.answers = self._on_record()
         """by the key of their points"""
         self.kept = len(self.answers)
 
@@ -32,6 +31,15 @@ class Run:
     def measured(self) -> int:
         """by this run"""
         return len(self.answers) - self.kept
+
+    @property
+    def on_record(self) -> int:
+        """points that need not be measured again, whatever happened"""
+        return len(self._on_record())
+
+    def _on_record(self) -> dict[str, dict[str, Any]]:
+        found = {key: self._records.get(key) for key in self._points}
+        return {key: answer for key, answer in found.items() if answer is not None}
 
     def finish(self, workers: Workers, progress: Progress) -> None:
         """Have `workers` answer what is not on record. Raises what they raise; what came until then is on record."""
