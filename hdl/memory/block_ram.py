@@ -150,7 +150,7 @@ class BlockRam(wiring.Component):
         m.submodules.bursts = bursts = Buffer(asked)
         m.submodules.beats = beats = Buffer(data.StructLayout({"data": c.beat_bits, "strobe": c.lanes}))
         burst = bursts.o.payload
-        done, at, refused = Signal(8), Signal(wide), Signal()  # of the burst: beats so far; this one; one before
+        done, at = Signal(8), Signal(wide)  # of the burst: beats so far; this one
         host_writes, taken, ends, wrong = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             bursts.i.valid.eq(axi.awvalid), axi.awready.eq(bursts.i.ready),
@@ -168,10 +168,10 @@ class BlockRam(wiring.Component):
         with m.If(axi.bready):
             m.d.sync += axi.bvalid.eq(0)
         with m.If(taken):
-            m.d.sync += [done.eq(done + 1), refused.eq(refused | wrong)]
+            m.d.sync += done.eq(done + 1)
             with m.If(ends):
-                m.d.sync += [done.eq(0), refused.eq(0), axi.bvalid.eq(1), axi.bid.eq(burst.id),
-                             axi.bresp.eq(_response(refused | wrong))]
+                m.d.sync += [done.eq(0), axi.bvalid.eq(1), axi.bid.eq(burst.id),
+                             axi.bresp.eq(_response(wrong))]  # the last beat is refused if any is
 
         to, word, strobe = Signal(bits), Signal(c.beat_bits), Signal(c.lanes)  # the write that the block RAM takes now
         m.d.sync += [to.eq(at), word.eq(beats.o.payload.data), strobe.eq(0)]

@@ -17,8 +17,6 @@ MUTATIONS = [
     Mutation(_FILE, "axi.arready.eq(~reading | (step & last))", "axi.arready.eq(~reading)", _WIDE,
              "a cycle is lost between bursts"),
     Mutation(_FILE, "delay(m, place, 1) // BANK", "place // BANK", _ULX3S, "the bank of the next beat"),
-    Mutation(_FILE, "refused.eq(refused | wrong)]", "refused.eq(wrong)]", _TWO,
-             "only the last beat of a burst decides about its B"),
     Mutation(_FILE, "& ~address[shift + bits:].any()", "", _WIDE,
              "the memory repeats itself through the address space"),
     Mutation(_FILE, "with m.If(taken & ~wrong):", "with m.If(taken):", _TWO, "a refused beat is written"),
