@@ -127,7 +127,8 @@ async def frames_that_are_forgotten(dut: Any) -> None:
     for early in range(1, 14, 3):  # bytes of the second frame before the first answer is taken
         rig.monitor.pause = 1.0
         before = len(rig.answers())
-        first, second = request(Command.READ_REGISTER, 7, address=0x20), request(Command.IDENTIFY, 8)
+        first = request(Command.READ_REGISTER, 7, address=0x20)
+        second = request(Command.WRITE_MEMORY, 8, count=4, data=rig.rng.bytes(4 * rig.lanes))
         words = rig.words(second)
         await rig.driver.send([*rig.words(first), *words[:early]])
         rig.monitor.pause = 0.0
