@@ -70,6 +70,11 @@ def say(*things: Any) -> None:
         console.print(thing, markup=False) if isinstance(thing, str) else console.print(thing)
 
 
+def unbroken(line: str) -> None:
+    """a line on stdout that is meant to be copied: in one piece, however long"""
+    Console(highlight=False, soft_wrap=True).print(line, markup=False)
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> Table:
     """a table; the first column is text, the others are aligned to the right when they hold numbers"""
     made = Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE)

@@ -186,13 +186,15 @@ def test_command(lpu: Lpu, board: Callable[..., Path], tinytales: Path) -> None:
 
 
 def test_command_that_is_shown_fits(lpu: Lpu, board: Callable[..., Path]) -> None:
-    arguments = ["fit", "distilgpt2", "--board", board(dsp=230), "--preset", "kv260", "--set", "loop_tokens=64"]
+    arguments = ["fit", "distilgpt2", "--board", board(dsp=400, bram36=160), "--preset", "kv260", "--set",
+                 "loop_tokens=64"]
     code, out, _ = lpu(*arguments)
     assert code == 1
     assert "does not fit" in out
     assert "dsp" in out
     line = next(line for line in out.splitlines() if line.strip().startswith("lpu fit"))
     assert "loop_tokens=64" in line
+    assert len(line) > 160  # longer than a file's lines
     data = json.loads(lpu(*arguments, "--json")[1])
     assert shlex.split(line) == shlex.split(data["nearest"]["command"])
     assert data["reasons"]

@@ -75,7 +75,8 @@ def command(
     else:
         _show(target.name, verdict)
         if found is not None:
-            report.say("", "The nearest configuration that fits:", f"    {again}")
+            report.say("", "The nearest configuration that fits:")
+            report.unbroken(f"    {again}")
             _show_speed(found[0])
         elif not verdict.fits:
             report.say("", f"No configuration that was tried fits board {there.name}.")
