@@ -79,13 +79,13 @@ class AddressGenerator(wiring.Component):
                                           + Mux(gemv.constant, 0, Mux(gemv.bias, 8, 4)))
         with m.If(embed.opcode == Opcode.EMBED):
             m.d.sync += row.eq(Mux(embed.by_position, position, word) - embed.first)
-        skip = Signal(32)  # beats from a row's record to the row: `tile` and the records' own
-        m.d.sync += skip.eq(tile + 4)
         row_beats = Signal(16)  # of a row of EMBED or FINE
         rows_at = Signal(32)
         m.d.comb += [row_beats.eq(embed.beats), rows_at.eq(embed.address)]
         with m.If(embed.opcode == Opcode.FINE):
             m.d.comb += [row_beats.eq(fine.beats), rows_at.eq(fine.address)]
+        before, skip = Signal(32), Signal(32)  # beats of the group's rows before this one; with the records' own
+        m.d.sync += [before.eq(row[:log_lanes] * row_beats), skip.eq(before + 4)]
 
         keys = Signal(18)
         m.d.sync += keys.eq(self.context.base + self.context.tokens)
@@ -101,6 +101,7 @@ class AddressGenerator(wiring.Component):
         record_offset = Signal(32)
         kv_beats = Signal(24)
         block_bytes = Signal(32)
+        m.d.sync += kv_beats.eq((item.keys << kv_shift) * Mux(item.value, 1, attention.head_tiles))
         m.d.sync += block_bytes.eq(attention.head_tiles << (log_lanes + log_block) << kv_shift)
 
         with m.FSM():
@@ -159,7 +160,6 @@ class AddressGenerator(wiring.Component):
                     m.next = "ROW_DONE"
             with m.State("ROW"):
                 m.d.sync += multiply(row >> log_lanes, (row_beats << log_lanes) + 4)
-                m.d.sync += tile.eq(row[:log_lanes] * row_beats)
                 m.next = "ROW_PRODUCT"
             with m.State("ROW_PRODUCT"):
                 m.d.sync += offset.eq(rows_at + (product << log_lanes))
@@ -217,7 +217,6 @@ class AddressGenerator(wiring.Component):
                     m.d.sync += [offset.eq(item.kv_offset), value_tile.eq(0)]
                     m.next = "ATTENTION_PRODUCT"
             with m.State("ATTENTION_PRODUCT"):
-                m.d.sync += kv_beats.eq((item.keys << kv_shift) * Mux(item.value, 1, attention.head_tiles))
                 with m.If(factor == 0):
                     m.d.sync += [
                         offset.eq(offset + product + Mux(item.value, attention.value_address, attention.key_address))

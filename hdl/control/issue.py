@@ -161,7 +161,7 @@ class Issue(wiring.Component):
         tiles_left = Signal(32)  # tiles or groups behind this one
         plane = Signal()
         column = Signal(16)    # key within the block, or row within the group
-        part = Signal(16)      # beat within a row, or within a tile's records
+        part, part_after = Signal(16), Signal(16, init=1)  # beat within a row, or within a tile's records; the next one
         block_left = Signal(16)  # tiles behind this one whose operand is the same; wraps around for ever from 0
         operand, second = Signal(16), Signal(16)  # first element of the tile's inputs, and the one behind it
         element, beyond_it = Signal(16), Signal(16)  # input of the beat, and the one behind it
@@ -227,6 +227,7 @@ class Issue(wiring.Component):
                         plane.eq(0),
                         column.eq(0),
                         part.eq(0),
+                        part_after.eq(1),
                         token.eq(0),
                         operand.eq(first_element),
                         element.eq(first_element),
@@ -337,9 +338,9 @@ class Issue(wiring.Component):
             with m.State("GEMV_PARAMETERS"):
                 m.d.comb += self.o_parameters.payload.bias.eq(gemv.bias)
                 with m.If(pass_beat(self.o_parameters)):
-                    m.d.sync += part.eq(part + 1)
+                    m.d.sync += [part.eq(part_after), part_after.eq(part_after + 1)]
                     with m.If(part == Mux(gemv.bias, 7, 3)):
-                        m.d.sync += part.eq(0)
+                        m.d.sync += [part.eq(0), part_after.eq(1)]
                         m.next = "GEMV_DATA"
             with m.State("GEMV_DATA"):
                 m.d.comb += [
@@ -377,7 +378,7 @@ class Issue(wiring.Component):
                 with m.If(dispatch("attention", (self.o_epilogue, busy), (self.o_osu, busy))):
                     m.next = "ATTENTION_ITEM"
             with m.State("ATTENTION_ITEM"):
-                m.d.sync += [column.eq(0), part.eq(0), value_tile.eq(0), count.eq(0)]
+                m.d.sync += [column.eq(0), part.eq(0), part_after.eq(1), value_tile.eq(0), count.eq(0)]
                 with m.If(~walker.busy):
                     m.next = "NEXT"
                 with m.Elif(~item.value):
@@ -393,15 +394,15 @@ class Issue(wiring.Component):
                 m.d.comb += [
                     want.eq(1), is_row.eq(1), two_planes.eq(attention.kv_planes == 2),
                     array.operand.eq(Operand.VECTOR), array.address.eq(query_row + part),
-                    array.first.eq((part == 0) & ~plane), last.eq((part + 1 == attention.head_tiles) & last_plane),
+                    array.first.eq((part == 0) & ~plane), last.eq((part_after == attention.head_tiles) & last_plane),
                     array.shift.eq(Mux(two_planes, 8, 0)),
                 ]
                 with m.If(launch):
                     m.d.sync += plane.eq(plane ^ two_planes)
                     with m.If(last_plane):
-                        m.d.sync += part.eq(part + 1)
+                        m.d.sync += [part.eq(part_after), part_after.eq(part_after + 1)]
                     with m.If(last):
-                        m.d.sync += [part.eq(0), column.eq(column + 1)]
+                        m.d.sync += [part.eq(0), part_after.eq(1), column.eq(column + 1)]
                         with m.If(column + 1 == item.keys):
                             with m.If(item.last_block):
                                 m.d.sync += query_row.eq(query_row + attention.head_tiles)
@@ -458,12 +459,12 @@ class Issue(wiring.Component):
             with m.State("HEAD_ROWS"):
                 m.d.comb += [
                     want.eq(1), is_row.eq(1), array.operand.eq(Operand.VECTOR), array.address.eq(head.operand + part),
-                    array.first.eq(part == 0), last.eq(part + 1 == head.beats),
+                    array.first.eq(part == 0), last.eq(part_after == head.beats),
                 ]
                 with m.If(launch):
-                    m.d.sync += part.eq(part + 1)
+                    m.d.sync += [part.eq(part_after), part_after.eq(part_after + 1)]
                     with m.If(last):
-                        m.d.sync += [part.eq(0), column.eq(column + 1)]
+                        m.d.sync += [part.eq(0), part_after.eq(1), column.eq(column + 1)]
                         with m.If(column == c.lanes - 1):
                             m.d.sync += tiles_left.eq(tiles_left - 1)
                             m.next = "HEAD_RECORDS"
@@ -489,12 +490,12 @@ class Issue(wiring.Component):
             with m.State("SEARCH_ROWS"):
                 m.d.comb += [
                     want.eq(1), is_row.eq(1), array.operand.eq(Operand.LOOKUP), array.address.eq(part),
-                    array.nibbles.eq(search.nibbles), array.first.eq(part == 0), last.eq(part + 1 == search.beats),
+                    array.nibbles.eq(search.nibbles), array.first.eq(part == 0), last.eq(part_after == search.beats),
                 ]
                 with m.If(launch):
-                    m.d.sync += part.eq(part + 1)
+                    m.d.sync += [part.eq(part_after), part_after.eq(part_after + 1)]
                     with m.If(last):
-                        m.d.sync += [part.eq(0), column.eq(column + 1)]
+                        m.d.sync += [part.eq(0), part_after.eq(1), column.eq(column + 1)]
                         with m.If(column == c.lanes - 1):
                             m.d.sync += tiles_left.eq(tiles_left - 1)
                             m.next = "SEARCH_TERMS"
@@ -517,11 +518,11 @@ class Issue(wiring.Component):
             with m.State("FINE_ROW"):
                 m.d.comb += [
                     want.eq(1), is_row.eq(1), array.operand.eq(Operand.VECTOR), array.address.eq(fine.operand + part),
-                    array.first.eq(part == 0), last.eq(part + 1 == fine.beats),
+                    array.first.eq(part == 0), last.eq(part_after == fine.beats),
                 ]
                 with m.If(launch):
-                    m.d.sync += part.eq(part + 1)
+                    m.d.sync += [part.eq(part_after), part_after.eq(part_after + 1)]
                     with m.If(last):
-                        m.d.sync += part.eq(0)
+                        m.d.sync += [part.eq(0), part_after.eq(1)]
                         m.next = "FINE_JOB"
         return m
