@@ -116,12 +116,18 @@ def _uninterrupted() -> Iterator[None]:
 def _work(connection: Connection, threads: int) -> None:
     """a worker's life"""
     os.setpgid(0, 0)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGTERM, _leave)
     threading.Thread(target=_follow, daemon=True).start()
     os.environ.setdefault("LPU_THREADS", str(threads))
     with contextlib.suppress(EOFError, OSError):  # nobody asks any more
         while True:
             connection.send(attempt(connection.recv()))
+
+
+def _leave(*_: object) -> None:
+    """Clean up what is under way. A destructor that this meets swallows it, and must not say so: SIGKILL follows."""
+    sys.unraisablehook = lambda _: None
+    sys.exit(1)
 
 
 def _follow() -> None:
