@@ -160,7 +160,7 @@ class Issue(wiring.Component):
         started = Signal()     # the tile has had an input
         tiles_left = Signal(32)  # tiles or groups behind this one
         plane = Signal()
-        column = Signal(16)    # key within the block, or row within the group
+        column, column_after = Signal(16), Signal(16, init=1)  # key within the block, or row within the group; the next
         part, part_after = Signal(16), Signal(16, init=1)  # beat within a row, or within a tile's records; the next one
         block_left = Signal(16)  # tiles behind this one whose operand is the same; wraps around for ever from 0
         operand, second = Signal(16), Signal(16)  # first element of the tile's inputs, and the one behind it
@@ -226,6 +226,7 @@ class Issue(wiring.Component):
                         started.eq(0),
                         plane.eq(0),
                         column.eq(0),
+                        column_after.eq(1),
                         part.eq(0),
                         part_after.eq(1),
                         token.eq(0),
@@ -378,7 +379,8 @@ class Issue(wiring.Component):
                 with m.If(dispatch("attention", (self.o_epilogue, busy), (self.o_osu, busy))):
                     m.next = "ATTENTION_ITEM"
             with m.State("ATTENTION_ITEM"):
-                m.d.sync += [column.eq(0), part.eq(0), part_after.eq(1), value_tile.eq(0), count.eq(0)]
+                m.d.sync += [column.eq(0), column_after.eq(1), part.eq(0), part_after.eq(1), value_tile.eq(0),
+                             count.eq(0)]
                 with m.If(~walker.busy):
                     m.next = "NEXT"
                 with m.Elif(~item.value):
@@ -402,8 +404,9 @@ class Issue(wiring.Component):
                     with m.If(last_plane):
                         m.d.sync += [part.eq(part_after), part_after.eq(part_after + 1)]
                     with m.If(last):
-                        m.d.sync += [part.eq(0), part_after.eq(1), column.eq(column + 1)]
-                        with m.If(column + 1 == item.keys):
+                        m.d.sync += [part.eq(0), part_after.eq(1), column.eq(column_after),
+                                     column_after.eq(column_after + 1)]
+                        with m.If(column_after == item.keys):
                             with m.If(item.last_block):
                                 m.d.sync += query_row.eq(query_row + attention.head_tiles)
                             m.d.comb += walker.o.ready.eq(1)
@@ -421,7 +424,7 @@ class Issue(wiring.Component):
                     array.operand.eq(Operand.PROBABILITY),
                     array.tag.eq(1),
                     array.first.eq((column == 0) & ~plane),
-                    last.eq((column + 1 == item.keys) & last_plane),
+                    last.eq((column_after == item.keys) & last_plane),
                     array.shift.eq(Mux(two_planes, 8 + c.numerics.value_shift, c.numerics.value_shift)),
                     self.o_key.valid.eq(launch),
                     self_key.key.eq(column),
@@ -433,9 +436,9 @@ class Issue(wiring.Component):
                 with m.If(launch):
                     m.d.sync += plane.eq(plane ^ two_planes)
                     with m.If(last_plane):
-                        m.d.sync += column.eq(column + 1)
+                        m.d.sync += [column.eq(column_after), column_after.eq(column_after + 1)]
                     with m.If(last):
-                        m.d.sync += [column.eq(0), value_tile.eq(value_tile + 1)]
+                        m.d.sync += [column.eq(0), column_after.eq(1), value_tile.eq(value_tile + 1)]
                         with m.If(item.last_block):
                             m.next = "RECORDS"
                         with m.If(value_tile + 1 == attention.head_tiles):
@@ -454,7 +457,7 @@ class Issue(wiring.Component):
                 with m.If(pass_beat(self.o_parameters)):
                     m.d.sync += count.eq(count + 1)
                     with m.If(count == 3):
-                        m.d.sync += [count.eq(0), column.eq(0)]
+                        m.d.sync += [count.eq(0), column.eq(0), column_after.eq(1)]
                         m.next = "HEAD_ROWS"
             with m.State("HEAD_ROWS"):
                 m.d.comb += [
@@ -464,7 +467,8 @@ class Issue(wiring.Component):
                 with m.If(launch):
                     m.d.sync += [part.eq(part_after), part_after.eq(part_after + 1)]
                     with m.If(last):
-                        m.d.sync += [part.eq(0), part_after.eq(1), column.eq(column + 1)]
+                        m.d.sync += [part.eq(0), part_after.eq(1), column.eq(column_after),
+                                     column_after.eq(column_after + 1)]
                         with m.If(column == c.lanes - 1):
                             m.d.sync += tiles_left.eq(tiles_left - 1)
                             m.next = "HEAD_RECORDS"
@@ -485,7 +489,7 @@ class Issue(wiring.Component):
                 with m.If(pass_beat(self.o_terms)):
                     m.d.sync += count.eq(count + 1)
                     with m.If(count == search.margins):
-                        m.d.sync += [count.eq(0), column.eq(0)]
+                        m.d.sync += [count.eq(0), column.eq(0), column_after.eq(1)]
                         m.next = "SEARCH_ROWS"
             with m.State("SEARCH_ROWS"):
                 m.d.comb += [
@@ -495,7 +499,8 @@ class Issue(wiring.Component):
                 with m.If(launch):
                     m.d.sync += [part.eq(part_after), part_after.eq(part_after + 1)]
                     with m.If(last):
-                        m.d.sync += [part.eq(0), part_after.eq(1), column.eq(column + 1)]
+                        m.d.sync += [part.eq(0), part_after.eq(1), column.eq(column_after),
+                                     column_after.eq(column_after + 1)]
                         with m.If(column == c.lanes - 1):
                             m.d.sync += tiles_left.eq(tiles_left - 1)
                             m.next = "SEARCH_TERMS"
