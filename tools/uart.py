@@ -20,8 +20,8 @@ from .backend import DeviceError
 from .backend import Status as MachineStatus
 from .errors import UserError
 
-BAUD = 1_000_000
-"""of boards that `lpu generate --build` makes; USB bridges have it exactly"""
+BAUD = 500_000
+"""of what `lpu generate --build` makes: USB bridges have it exactly, and clocks of n × 12.5 MHz a whole number of cycles"""
 _ATTEMPTS = 3
 _PATIENCE = 0.5
 """seconds until an answer is given up"""

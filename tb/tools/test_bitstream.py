@@ -18,6 +18,7 @@ from lpu.tools.compiler import compile_model
 from lpu.tools.errors import CapacityError
 from lpu.tools.image import Image, load_image
 from lpu.tools.synthesis import tools
+from lpu.tools.uart import BAUD
 
 
 def test_pll() -> None:
@@ -26,6 +27,7 @@ def test_pll() -> None:
         assert OSCILLATOR_MHZ / pll.reference >= 10
         assert 400 <= mhz * pll.output <= 800
         assert mhz * pll.reference == OSCILLATOR_MHZ * pll.feedback
+        assert 1e6 * mhz % BAUD == 0
     with pytest.raises(ConfigError, match="clock_mhz = 33 cannot be made from 25 MHz"):
         Pll.to(33)
 
@@ -39,13 +41,6 @@ def test_pins_and_clock() -> None:
                        ("button_fire_0__io", "R1"), ("esp32_0__gpio0__io", "L2")):
         assert f'LOCATE COMP "{port}" SITE "{site}";' in constraints
     assert 'FREQUENCY PORT "clk25_0__io" 25000000.0 HZ;' in constraints
-
-
-def test_divisor() -> None:
-    assert build.divisor(preset("ulx3s").replace(clock_mhz=50.0)) == 50
-    assert build.divisor(preset("ulx3s").replace(clock_mhz=62.5)) == 62
-    with pytest.raises(ConfigError, match=r"clock_mhz = 12\.5 makes 12\.5 cycles a bit of 1000000 baud"):
-        build.divisor(preset("ulx3s").replace(clock_mhz=12.5))
 
 
 def test_longest_context_that_fits() -> None:

@@ -25,7 +25,6 @@ from ..uart import BAUD
 from . import fitting, guide
 
 ECPPACK: Tool = (NEXTPNR[0], NEXTPNR[1], "run_ecppack")
-_BAUD_ERROR = 0.01
 _SHOWN = ("TRELLIS_COMB", "TRELLIS_FF", "DP16KD", "MULT18X18D")
 _NAME = "top"
 _LIBRARY = "read_verilog -lib -specify +/ecp5/cells_sim.v +/ecp5/cells_bb.v"
@@ -62,16 +61,6 @@ class Bitstream:
         self.image.save(folder / "model", self.bundle)
 
 
-def divisor(config: Config) -> int:
-    """Cycles of a bit on the serial line; raises `ConfigError` when they are too far from a whole number."""
-    cycles = 1e6 * config.clock_mhz / BAUD
-    whole = max(1, round(cycles))
-    if abs(whole / cycles - 1) > _BAUD_ERROR:
-        raise ConfigError(f"clock_mhz = {config.clock_mhz:g} makes {cycles:g} cycles a bit of {BAUD} baud: take a "
-                          "clock that makes a whole number of them")
-    return whole
-
-
 def built(config: Config, board: Board | None, model: Path | None, recipe: Recipe, context: int | None,
           progress: Progress) -> Bitstream:
     """Synthesis, place and route, and packing for a ULX3S, of MODEL with this context (None: the longest that fits).
@@ -102,9 +91,9 @@ def built(config: Config, board: Board | None, model: Path | None, recipe: Recip
     from ...hdl.memory.block_ram import BANK_MODULE
     from ...hdl.on_chip import MODULE, emit_on_chip
 
-    bit = divisor(config)
     platform = ULX3S_85F_Platform()
     plan = platform.prepare(Ulx3s(config.clock_mhz), _NAME).files  # refuses a clock before the long part
+    bit = round(1e6 * config.clock_mhz / BAUD)
     verilog = emit(config)
     parts = {}
     for name in (ENGINE, HUB):
