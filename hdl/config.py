@@ -347,7 +347,7 @@ PRESETS: dict[str, Config] = {
     for c in (
         Config(name="tiny", engines=2, lanes=8, pods=2, limits=_SMALL,
                memory=Memory(fifo_beats=128, max_burst=32, max_outstanding=8)),
-        Config(name="ulx3s", engines=1, lanes=8, pods=1, board="ulx3s", clock_mhz=37.5, loop_tokens=256,
+        Config(name="ulx3s", engines=1, lanes=8, pods=1, board="ulx3s", clock_mhz=25.0, loop_tokens=256,
                limits=Limits(max_hidden=64, max_ffn=192, max_context=256, max_head_dim=16, vector_rows=16,
                             max_candidates=8, max_index_beats=1, max_shard=512),
                memory=Memory(fifo_beats=32, max_burst=16, max_outstanding=4)),

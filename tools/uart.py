@@ -21,7 +21,7 @@ from .backend import Status as MachineStatus
 from .errors import UserError
 
 BAUD = 500_000
-"""of what `lpu generate --build` makes: USB bridges have it exactly, and clocks of n × 12.5 MHz a whole number of cycles"""
+"""of what `lpu generate --build` makes: exact for USB bridges, and a whole number of cycles of n × 12.5 MHz"""
 _ATTEMPTS = 3
 _PATIENCE = 0.5
 """seconds until an answer is given up"""
