@@ -38,7 +38,7 @@ class ControlRegisters(wiring.Component):
 
     latency = COUNTER_SETTLE + 2
     """cycles from the transfer on AR to RVALID"""
-    write_latency = 3
+    write_latency = 4
     """cycles from the later of the transfers on AW and W to BVALID"""
 
     def __init__(self, config: Config) -> None:
@@ -82,7 +82,8 @@ class ControlRegisters(wiring.Component):
         # What a write access brings: the word's address, and its bytes, 0 where there is no strobe.
         address, address_held = Signal(LITE_ADDRESS_BITS - 2), Signal()
         word, strobe, word_held = Signal(32), Signal(4), Signal()
-        held, checked, execute = Signal(), Signal(), Signal()
+        held, execute = Signal(), Signal()
+        checked = Signal(2)  # cycles for which an access is held: one asks every register, one chooses
         legal_here, accepted = Signal(), Signal()  # `accepted` is what the cycle before found
 
         flags, locked, select, counter_select = Signal(2), Signal(), Signal(8), Signal(16)
@@ -164,6 +165,9 @@ class ControlRegisters(wiring.Component):
             "MASK": idle,
         }
 
+        answers = {name: Signal(name=f"legal_{name.lower()}") for name in legal}
+        m.d.sync += [answers[name].eq(value) for name, value in legal.items()]
+
         def store(target: Value) -> None:
             for n in range(0, len(target), 8):
                 with m.If(strobe[n // 8]):
@@ -177,9 +181,9 @@ class ControlRegisters(wiring.Component):
             axi.awready.eq(awake & ~address_held),
             axi.wready.eq(awake & ~word_held),
             held.eq(address_held & word_held & ~axi.bvalid),
-            execute.eq(held & checked),
+            execute.eq(held & checked[1]),
         ]
-        m.d.sync += [checked.eq(held & ~checked), accepted.eq(legal_here)]
+        m.d.sync += [checked.eq(Mux(held & ~execute, Cat(Const(1, 1), checked[0]), 0)), accepted.eq(legal_here)]
         with m.If(axi.awvalid & axi.awready):
             m.d.sync += [address.eq(axi.awaddr[2:]), address_held.eq(1)]
         with m.If(axi.wvalid & axi.wready):
@@ -199,7 +203,7 @@ class ControlRegisters(wiring.Component):
                     continue
                 for t, target in enumerate(values.get(name, [word])):
                     with m.Case(register.address // 4 + t):
-                        m.d.comb += legal_here.eq(legal[name] & (word[len(target):] == 0))
+                        m.d.comb += legal_here.eq(answers[name] & (word[len(target):] == 0))
                         with m.If(execute & accepted):
                             if name == "CONTROL":
                                 m.d.sync += [self.start.eq(word[0] & ~word[1]), self.soft_reset.eq(word[1]),
