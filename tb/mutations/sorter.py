@@ -12,7 +12,7 @@ MUTATIONS = [
              "the highest index wins on ties, and indices come back inverted"),
     Mutation(_FILE, "Cat(~item.index, value[:31], ~value[31])", "Cat(~item.index, value[:31], value[31])", _TEST,
              "negative values beat positive ones"),
-    Mutation(_FILE, "beaten[k].eq(new > cell)", "beaten[k].eq(new[INDEX_BITS:] > cell[INDEX_BITS:])", _TEST,
+    Mutation(_FILE, "bit.eq(new > cell)", "bit.eq(new[INDEX_BITS:] > cell[INDEX_BITS:])", _TEST,
              "ties stay in order of arrival"),
     Mutation(_FILE, "self.i.valid & item.pods[p] & ~self.clear", "self.i.valid & ~self.clear", _TEST,
              "items go into the lists of all pods"),
@@ -23,6 +23,6 @@ MUTATIONS = [
     Mutation(_FILE, "self.pod == p if c.pods > 1 else 1", "1", _TEST, "an entry is removed from every list"),
     Mutation(_FILE, "cells[k + 1] if k + 1 < depth else 0", "cells[min(k + 1, depth - 1)]", _TEST,
              "the last entry of a full list never goes away"),
-    Mutation(_FILE, "m.d.sync += valids[k].eq(0)", "m.d.sync += valids[0].eq(0)", _TEST,
+    Mutation(_FILE, "[entry.eq(0) for entry in valids]", "[entry.eq(0) for entry in valids[:1]]", _TEST,
              "only the first entries are cleared"),
 ]
