@@ -138,7 +138,8 @@ CASES: list[tuple[str, dict[str, object], set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "lacks", "fields"), CASES, ids=lambda v: str(v)[:24])
+@pytest.mark.parametrize(("name", "lacks", "fields"), CASES,
+                         ids=lambda v: "+".join(sorted(v)) if isinstance(v, set) else str(v))
 def test_nearest_that_fits(name: str, lacks: dict[str, object], fields: set[str], board: Callable[..., Path]) -> None:
     config, there = PRESETS["kv260"], made_up(board, **lacks)
     asked = ask(DECODERS[name])
