@@ -200,6 +200,8 @@ def test_cluster(tmp_path: Path, reference: Path, cluster: tuple[str, list[subpr
     assert same(out, reference)
 
     other.kill()
+    with Client(address, set_as_default=False) as client:
+        until(lambda: not client.scheduler_info()["workers"])
     capfd.readouterr()
     assert cli.main(["sweep", *GRID, "--scheduler", address, "--out", str(tmp_path / "none")]) == 2
     assert capfd.readouterr().err == (f"lpu: error: the Dask scheduler at {address} has no workers: start some with "
@@ -231,7 +233,19 @@ def test_what_a_cluster_can_do_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
         client, future = Mock(), Mock()
         client.submit.return_value = future
         future.result.side_effect = cause
-        monkeypatch.setattr(distributed, "as_completed", lambda futures, loop: iter(futures))
+        monkeypatch.setattr(distributed, "as_completed", lambda futures, **_: iter(futures))
         with pytest.raises(kind, match=words):
             next(cluster_module._run(client, [asked]))
         client.cancel.assert_called_once()
+
+
+def test_a_cluster_that_loses_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """the last of them is missed, not waited for; as long as there is one, the sweep waits"""
+    distributed = pytest.importorskip("distributed")
+    client, waits = Mock(), Mock(side_effect=TimeoutError)
+    client.scheduler_info.side_effect = [{"workers": {"tcp://x:1": {}}}, {"workers": {}}]
+    monkeypatch.setattr(distributed, "as_completed", waits)
+    with pytest.raises(UserError, match="lost all of its workers"):
+        next(cluster_module._run(client, [SimpleNamespace(key="k", what="a model on a machine")]))
+    assert waits.call_count == 2
+    client.cancel.assert_called_once()

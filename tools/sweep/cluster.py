@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import ToolError, UserError
-from .measure import Answers, Workers, attempt
+from .measure import Answers, Outcome, Workers, attempt
 from .point import Point
 
 _TIMEOUT = 3.0
 """seconds in which a scheduler answers, and in which it has a worker"""
+_PATIENCE = 10.0
+"""seconds after which it is looked whether there still are workers"""
 
 
 @contextmanager
@@ -23,7 +25,8 @@ def opened(address: str) -> Iterator[Workers]:
     `ToolError` without `distributed`.
 
     They answer in any order, and Dask gives the points of a worker that died to others. They raise `UserError` when
-    the scheduler is gone, `ToolError` for a point with which several workers died, and what `Outcome.answer` raises.
+    the scheduler or the last worker is gone, `ToolError` for a point with which several workers died, and what
+    `Outcome.answer` raises.
     """
     try:
         import distributed
@@ -54,28 +57,41 @@ def opened(address: str) -> Iterator[Workers]:
 
 
 def _run(client: Any, points: Sequence[Point]) -> Answers:
-    from distributed import KilledWorker, as_completed
-    from distributed.client import FutureCancelledError
+    from distributed import CancelledError, as_completed
 
     futures = {client.submit(attempt, point, key=f"lpu-{point.key}", priority=-i): point
                for i, point in enumerate(points)}
     try:
-        for future in as_completed(list(futures), loop=client.loop):
-            point = futures.pop(future)
+        while futures:
             try:
-                outcome = future.result()
-            except KilledWorker as e:
-                raise ToolError(f"several workers died while measuring {point.what}: they may have too little memory "
-                                "for it; leave it out") from e
-            except FutureCancelledError as e:
-                raise UserError("the Dask scheduler is gone: start it again, and then the same command") from e
-            except Exception as e:  # not of the point, whose errors are outcomes
-                raise ToolError(f"a worker cannot take points ({type(e).__name__}: {e}): install the same version of "
-                                "this project for all workers") from e
-            yield point, outcome.answer()
+                for future in as_completed(list(futures), loop=client.loop, timeout=_PATIENCE):
+                    point = futures.pop(future)
+                    yield point, _outcome(point, future).answer()
+            except TimeoutError as e:
+                if not client.scheduler_info()["workers"]:
+                    raise UserError("the Dask scheduler has lost all of its workers: start some, and then the same "
+                                    "command") from e
+    except CancelledError as e:
+        raise UserError("the Dask scheduler is gone: start it again, and then the same command") from e
     finally:
         with contextlib.suppress(Exception):  # likewise
             client.cancel(list(futures), force=True)
+
+
+def _outcome(point: Point, future: Any) -> Outcome:
+    from distributed import CancelledError, KilledWorker
+
+    try:
+        outcome: Outcome = future.result()
+    except CancelledError:
+        raise
+    except KilledWorker as e:
+        raise ToolError(f"several workers died while measuring {point.what}: they may have too little memory for it; "
+                        "leave it out") from e
+    except Exception as e:  # not of the point, whose errors are outcomes
+        raise ToolError(f"a worker cannot take points ({type(e).__name__}: {e}): install the same version of this "
+                        "project for all workers") from e
+    return outcome
 
 
 @contextmanager

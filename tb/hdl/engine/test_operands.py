@@ -22,7 +22,7 @@ COPIED = ("unsigned", "high", "first", "last", "tag", "packed")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", ["one", pytest.param("wide", marks=pytest.mark.exhaustive)])
 def test_operands(name: str) -> None:
     config = CONFIGS[name]
     run_bench(OperandFetch(config), __name__, name=f"operands-{name}", parameters={"config": config.to_dict()})
