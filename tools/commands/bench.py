@@ -51,7 +51,7 @@ def command(
         bool, typer.Option("--budgets", help="Measure the budgets instead of a model.", rich_help_panel=_BUDGETS)
     ] = False,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Those that take about two minutes.", rich_help_panel=_BUDGETS)
+        bool, typer.Option("--quick", help="Those that need no large machine.", rich_help_panel=_BUDGETS)
     ] = False,
     only: Annotated[
         list[str] | None,

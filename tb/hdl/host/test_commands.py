@@ -77,7 +77,10 @@ class Rig:
 def cases(rig: Rig) -> list[bytes]:
     """requests, right and wrong"""
     rng, lanes, beats, last = rig.rng, rig.lanes, rig.beats, rig.config.channels - 1
-    tag = lambda: int(rng.integers(256))  # noqa: E731
+
+    def tag() -> int:
+        return int(rng.integers(256))
+
     made = [request(Command.IDENTIFY, tag())]
     made += [request(Command.READ_REGISTER, tag(), address=a) for a in (0, 3, 0x14, 0x20, 0x24, 0xFFC, 0x1000, 1 << 31)]
     made += [request(Command.WRITE_REGISTER, tag(), address=a, data=rng.bytes(4))
