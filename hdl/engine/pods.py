@@ -24,6 +24,12 @@ OPERAND_BITS = 17
 """signed; probabilities and sums of two table entries need all of them"""
 
 
+def sum_bits(c: Config) -> int:
+    """signed width of an exact sum, low planes without their high planes included"""
+    terms = max(c.limits.max_ffn, c.limits.max_hidden, c.limits.max_context, c.lanes)
+    return (terms * (32768 + 255) << (OPERAND_BITS - 1)).bit_length() + 1
+
+
 def pods_beat(c: Config) -> data.StructLayout:
     """One beat with its operands. A tile or row is the beats from `first` to `last`, all of one kind."""
     return data.StructLayout({
@@ -69,10 +75,7 @@ class Pods(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self._c = c = config
-        limits = c.limits
-        terms = max(limits.max_ffn, limits.max_hidden, limits.max_context, c.lanes)
-        self.sum_bits = (terms * (32768 + 255) << (OPERAND_BITS - 1)).bit_length() + 1
-        """signed width of an exact sum, low planes without their high planes included"""
+        self._sum_bits = sum_bits(c)
         super().__init__({
             "i": In(stream.Signature(pods_beat(c), always_ready=True)),
             "o_drain": Out(stream.Signature(drained_lane(c))),
@@ -161,7 +164,7 @@ class Pods(wiring.Component):
             fifo.i.valid.eq(delay(m, step, ShiftSaturate.latency, name="stepped")),
             fifo.i.payload.lane.eq(left.lane), fifo.i.payload.last.eq(left.last), fifo.i.payload.tag.eq(left.tag),
         ]
-        shape = signed(self.sum_bits)
+        shape = signed(self._sum_bits)
         hold = [[Signal(shape, name=f"hold_{p}_{i}", reset_less=True) for i in range(c.lanes)] for p in range(c.pods)]
         for p in range(c.pods):
             drain = [Signal(shape, name=f"drain_{p}_{i}", reset_less=True) for i in range(c.lanes)]
@@ -179,7 +182,7 @@ class Pods(wiring.Component):
                 with m.Elif(step):
                     if i + 1 < c.lanes:
                         m.d.sync += drain[i].eq(drain[i + 1])
-            m.submodules[f"drain_shift_{p}"] = shifter = ShiftSaturate(self.sum_bits, 5, (ACC_BITS,))
+            m.submodules[f"drain_shift_{p}"] = shifter = ShiftSaturate(self._sum_bits, 5, (ACC_BITS,))
             m.d.comb += [shifter.x.eq(drain[0]), shifter.s.eq(drain_control.shift), fifo.i.payload.acc[p].eq(shifter.o)]
             clipped.append(shifter.clipped)
         wiring.connect(m, fifo.o, wiring.flipped(self.o_drain))
@@ -203,10 +206,10 @@ class Pods(wiring.Component):
         clipped = []
         for p in range(c.pods):
             lanes_sum = reduce_tree(m, [lane[p] for lane in products], add, enable=enables, name=f"tree_{p}")
-            total = Signal(signed(self.sum_bits), name=f"row_{p}", reset_less=True)
+            total = Signal(signed(self._sum_bits), name=f"row_{p}", reset_less=True)
             with m.If(added_row):
                 m.d.sync += total.eq(Mux(added.first, 0, total) + lanes_sum)
-            m.submodules[f"row_shift_{p}"] = shifter = ShiftSaturate(self.sum_bits, 5, (ACC_BITS,))
+            m.submodules[f"row_shift_{p}"] = shifter = ShiftSaturate(self._sum_bits, 5, (ACC_BITS,))
             m.d.comb += [shifter.x.eq(total), shifter.s.eq(finished_shift), fifo.i.payload[p].eq(shifter.o)]
             clipped.append(shifter.clipped)
         wiring.connect(m, fifo.o, wiring.flipped(self.o_row))

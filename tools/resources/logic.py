@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from ...hdl.config import Config
 from ..synthesis import Utilisation
-from ..unbuilt import unbuilt
 from .grid import points
 from .mapping import of_memories
 
@@ -25,26 +24,19 @@ KINDS = ("lut", "ff", "carry", "lutram")
 
 def features(part: str, config: Config) -> dict[str, float]:
     """What the logic of an engine or of the hub grows with, the most important first."""
+    from ...hdl.engine.pods import sum_bits
+
     engines, lanes, pods = config.engines, config.lanes, config.pods
     if part == "hub":
         levels = 1 + (engines - 1).bit_length()
         return {"once": 1, "engines": engines, "pods × levels of the merge trees": pods * levels}
     return {
         "once": 1,
-        "accumulator bits": lanes * pods * _sum_bits(config.replace(engines=1, pods=1, memory__channels=0)),
+        "accumulator bits": lanes * pods * sum_bits(config),
         "pods": pods,
         "lanes": lanes,
         "candidates × pods": config.limits.max_candidates * pods,
     }
-
-
-@cache
-def _sum_bits(config: Config) -> int:
-    """width of an accumulator, which engines, pods and memories do not change"""
-    from ...hdl.engine.pods import Pods
-
-    with unbuilt():
-        return Pods(config).sum_bits
 
 
 @dataclass(frozen=True, kw_only=True)
