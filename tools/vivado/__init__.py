@@ -71,12 +71,9 @@ def regions(config: Config, board: Board) -> list[Region]:
 def _check_sharing(config: Config, board: Board, found: list[Region]) -> None:
     """an interconnect takes so many masters, one of which may be the host"""
     kind = board.vivado.kind if board.vivado else ""
-    if kind == "versal-hbm":
-        limit, shared = 1, max(max(map(region.ports.count, region.ports)) for region in found)
-    elif kind == "ddr4-xdma":
-        limit, shared = _MASTERS - 1, config.sharers
-    else:
-        limit, shared = _MASTERS - 1, max(max(map(region.ports.count, region.ports)) for region in found)
+    limit = 1 if kind == "versal-hbm" else _MASTERS - 1
+    of_a_port = max(max(map(region.ports.count, region.ports)) for region in found)
+    shared = config.sharers if kind == "ddr4-xdma" else of_a_port
     if shared > limit:
         raise ConfigError(f"{shared} of the machine's {config.engines} engines would share a port of {board.name}'s "
                           f"memory, {limit} can: take fewer engines or more memory.channels")
