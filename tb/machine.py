@@ -10,11 +10,12 @@ from lpu.hdl.registers import Counter, LoopEnd
 from lpu.sim.golden.loop import Loop, Pass
 from lpu.sim.golden.program import Exchange, Machine, first_difference
 from lpu.sim.verilator.memory import MemoryModel
-from lpu.tools.backend import Device, NativeSimulation
+from lpu.tools.backend import Device
 from lpu.tools.compiler import compile_model
 from lpu.tools.head_mode import HeadMode
 from lpu.tools.image import Image
 from lpu.tools.layout import separate
+from lpu.tools.native import NativeSimulation
 from lpu.tools.quantised import QuantisedModel
 
 

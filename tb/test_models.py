@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from lpu.hdl.config import Config
 from lpu.tb.test_machine import machine
-from lpu.tools.backend import NativeSimulation
 from lpu.tools.calibrate import calibrate
 from lpu.tools.compiler import compile_model
 from lpu.tools.head_mode import HeadMode
@@ -19,6 +18,7 @@ from lpu.tools.importers import load_model
 from lpu.tools.lmhead.fit import fit, positions_needed
 from lpu.tools.lmhead.hidden import collect
 from lpu.tools.model import FloatModel
+from lpu.tools.native import NativeSimulation
 from lpu.tools.quantised import QuantisedModel
 from lpu.tools.runtime import Checked, DeviceDecoder, GoldenDecoder, generate
 

@@ -12,6 +12,7 @@
 | `cycles/`                                    | how many cycles a pass takes, without the RTL                 |
 | `sweep/`                                     | many machines and models at once, in one table                |
 | `backend`                                    | driver of a machine, simulated or real                        |
+| `native`                                     | the RTL in native simulation, for that driver                 |
 | `uart`                                       | the driver's way to a board on a serial line                  |
 | `runtime`, `sampling`                        | text from a decoder                                           |
 | `library`, `digest`                          | what a user names as MODEL; results that are remembered       |

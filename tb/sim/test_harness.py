@@ -16,8 +16,9 @@ from lpu.sim.verilator import build as builder
 from lpu.sim.verilator.memory import MemoryModelError, memory_model
 from lpu.sim.verilator.simulation import CHANNELS, Simulation, SimulationError
 from lpu.tb.sim.standin import DISTANCE, Misbehaviour, verilog
-from lpu.tools.backend import Control, NativeSimulation, Status
+from lpu.tools.backend import Control, Status
 from lpu.tools.errors import ToolError
+from lpu.tools.native import NativeSimulation
 
 pytestmark = pytest.mark.slow
 

@@ -10,17 +10,9 @@ from lpu.hdl.common.payloads import exchange_word
 from lpu.hdl.config import preset
 from lpu.hdl.registers import COUNTERS, REGISTERS, LoopEnd
 from lpu.tb.sim.standin import DISTANCE, verilog
-from lpu.tools.backend import (
-    Backend,
-    Control,
-    Device,
-    DeviceError,
-    DeviceFault,
-    NativeSimulation,
-    Status,
-    _exchange_fields,
-)
+from lpu.tools.backend import Backend, Control, Device, DeviceError, DeviceFault, Status
 from lpu.tools.errors import ImageError
+from lpu.tools.native import NativeSimulation, _exchange_fields
 
 pytestmark = pytest.mark.slow
 

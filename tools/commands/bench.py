@@ -8,13 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from .. import report
-from ..backend import Backend, NativeSimulation
+from ..backend import Backend
 from ..benchmark import kpi
 from ..benchmark.prompts import read_prompts
 from ..benchmark.systems import NAMES, Lpu, Measured, Quality, System, Torch, prepared
 from ..errors import ModelError, ToolError, UserError
 from ..image import Image
 from ..library import Opened, open_model
+from ..native import NativeSimulation
 from ..runtime import check_lengths, encode_prompt
 from .options import Calibration, Context, Json, Machine, Model, SimulatedMemory
 

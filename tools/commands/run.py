@@ -10,11 +10,12 @@ from typing import Annotated
 import typer
 
 from .. import report
-from ..backend import Backend, NativeSimulation
+from ..backend import Backend
 from ..compiler import compile_model
 from ..errors import UserError
 from ..image import Image
 from ..library import open_model, prepare
+from ..native import NativeSimulation
 from ..runtime import (
     Checked,
     Decoder,

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...hdl.config import Config, preset
-from ..backend import Device, NativeSimulation
+from ..backend import Device
 from ..geometry import Coarse, Decoder, blank_image, decoder
 from ..head_mode import HeadMode
 from ..image import Image
+from ..native import NativeSimulation
 from .model import Prediction, predict, programs
 from .passes import Pass, Port
 

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from ...hdl.isa import Opcode
 from ...hdl.registers import Activity
 from ...sim.verilator.memory import MemoryModel, MemoryStatistics
-from ..backend import Device, NativeSimulation
+from ..backend import Device
 from ..image import Image
 from ..library import Progress
+from ..native import NativeSimulation
 from ..runtime import Usage
 from .profile import CAUSES, Profile, Span, shares
 
