@@ -527,6 +527,18 @@ def until(tab: Any, condition: str) -> None:
     raise AssertionError(f"not within 30 s: {condition}")
 
 
+def point_at(tab: Any, mark: Any) -> None:
+    """until the page tells of it, at most 30 s: as long as figures are still drawn, it moves away under the mouse"""
+    for _ in range(30):
+        mark.hover(force=True)
+        for _ in range(20):
+            if tab.evaluate("document.getElementById('tip').style.visibility === 'visible'"):
+                return
+            tab.wait_for_timeout(50)
+        tab.mouse.move(1, 1)
+    raise AssertionError("pointing at a mark tells nothing")
+
+
 FOUND = """() => [...document.querySelectorAll("figure")].map((figure) => {
   const plot = figure.querySelector(".plot .main-svg").getBoundingClientRect();
   const marks = [...figure.querySelectorAll(".points path, .point path")].map((m) => m.getBoundingClientRect());
@@ -580,8 +592,7 @@ def test_in_a_browser(browser: Any, lpu: Lpu, results: list[Path], tmp_path: Pat
                          ("cycles", ".bars .point path >> nth=0")):
         mark = tab.locator(f"#{name} {target}")
         mark.scroll_into_view_if_needed()
-        mark.hover(force=True)
-        until(tab, "document.getElementById('tip').style.visibility === 'visible'")
+        point_at(tab, mark)
         told = tab.locator("#tip").inner_text()
         assert any(r["title"] in told and r["command"] in told and len(r["facts"]) >= 8
                    and all(value in told for _, value in r["facts"]) for r in data["records"]), told
