@@ -1,0 +1,120 @@
+"""Words dealt to turns and collected again: nothing lost or moved, any count, full rate, reset."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cocotb
+import pytest
+from amaranth.hdl import Module, signed
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from lpu.hdl.common.credit_fifo import CreditFifo
+from lpu.hdl.common.turns import Collect, Deal, turn, word
+from lpu.hdl.config import Config
+from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, parameters, run_bench
+
+VALUE, TAG = signed(12), 9
+
+
+class DealAndCollect(wiring.Component):
+    """A word goes through a free-running pipeline of one register; `o` is the word, `turn` what was dealt. A word's tag
+    says its count."""
+
+    def __init__(self, config: Config) -> None:
+        self._c = config
+        super().__init__({
+            "i": In(stream.Signature(word(config, VALUE, TAG))),
+            "o": Out(stream.Signature(word(config, VALUE, TAG))),
+            "turn": Out(stream.Signature(turn(config, VALUE, TAG), always_ready=True)),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.deal = deal = Deal(self._c, VALUE, TAG)
+        m.submodules.collect = collect = Collect(self._c, VALUE, TAG)
+        m.submodules.fifo = fifo = CreditFifo(word(self._c, VALUE, TAG), 2 + CreditFifo.round_trip)
+        wiring.connect(m, wiring.flipped(self.i), deal.i)
+        wiring.connect(m, fifo.o, wiring.flipped(self.o))
+        wiring.connect(m, collect.o, fifo.i)
+        dealt = deal.o.valid & deal.o.ready
+        m.d.comb += [
+            deal.count.eq(self.i.payload.tag % self._c.pods + 1),
+            deal.o.ready.eq(fifo.available | ~deal.o.payload.first), fifo.reserve.eq(dealt & deal.o.payload.first),
+            self.turn.valid.eq(collect.i.valid), self.turn.payload.eq(collect.i.payload),
+        ]
+        m.d.sync += [collect.i.valid.eq(dealt), collect.i.payload.eq(deal.o.payload)]
+        return m
+
+
+class _Harness:
+    def __init__(self, dut: Any) -> None:
+        self.c = c = Config.from_dict(parameters()["config"])
+        self.bench = Bench(dut)
+        self.driver = StreamDriver(self.bench, dut, "i", word(c, VALUE, TAG))
+        self.turns = StreamMonitor(self.bench, dut, "turn", turn(c, VALUE, TAG))
+        self.words = StreamMonitor(self.bench, dut, "o", word(c, VALUE, TAG))
+        self.kept = [0] * c.pods
+
+    def items(self, count: int, used: int | None = None) -> list[dict[str, Any]]:
+        """words of random counts, or of `used` turns each; expects what comes of them"""
+        c, given = self.c, []
+        for _ in range(count):
+            values = self.bench.rng.integers(-1 << 11, 1 << 11, c.pods).tolist()
+            tag = int(self.bench.rng.integers(c.pods if used is None else 1)) + (0 if used is None else used - 1)
+            tag += c.pods * int(self.bench.rng.integers((1 << TAG) // c.pods))
+            n = tag % c.pods + 1
+            given.append({"value": values, "tag": tag})
+            self.turns.expect({"value": values[p], "tag": tag, "pod": p, "first": int(p == 0), "last": int(p == n - 1)}
+                              for p in range(n))
+            self.kept[:n] = values[:n]
+            self.words.expect([{"value": [*self.kept], "tag": tag}])
+        return given
+
+
+@cocotb.test()
+async def dealt_and_collected(dut: Any) -> None:
+    h = _Harness(dut)
+    await h.bench.reset()
+    await h.driver.send(h.items(20, h.c.pods))  # before which pods without a turn hold anything
+    for pause_in, pause_out in ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.3, 0.8)):
+        h.words.pause = pause_out
+        await h.driver.send(h.items(200), pause_in)
+        await h.words.drained()
+
+
+@cocotb.test()
+async def full_rate(dut: Any) -> None:
+    h = _Harness(dut)
+    await h.bench.reset()
+    await h.driver.send(h.items(1, h.c.pods))
+    await h.words.drained()
+    for count in range(1, h.c.pods + 1):
+        h.driver.cycles.clear()
+        h.words.cycles.clear()
+        await h.driver.send(h.items(50, count))
+        await h.words.drained()
+        h.bench.check(h.driver.cycles[-1] - h.driver.cycles[0], 49 * count, "turns without a bubble")
+        h.bench.check(h.words.cycles[-1] - h.words.cycles[0], 49 * count, "words as fast")
+        h.bench.check(h.words.cycles[-1] - h.driver.cycles[-1], 1 + Collect.latency + CreditFifo.latency, "latency")
+
+
+@cocotb.test()
+async def reset_in_mid_word(dut: Any) -> None:
+    h = _Harness(dut)
+    await h.bench.reset()
+    for _ in range(10):
+        h.driver.queue(h.items(1, h.c.pods) + h.items(20))
+        await h.bench.cycle(int(h.bench.rng.integers(3, 20)))
+        await h.bench.reset(1)
+        await h.driver.send(h.items(1, h.c.pods) + h.items(10))
+        await h.words.drained()
+        await h.bench.reset(1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pods", [1, 4, 16])
+def test_turns(pods: int) -> None:
+    config = Config(lanes=16, pods=pods)
+    run_bench(DealAndCollect(config), "lpu.tb.hdl.common.test_turns", name=f"turns_{pods}",
+              parameters={"config": config.to_dict()})
