@@ -10,6 +10,9 @@ from amaranth.lib.wiring import In, Out
 
 from .pipeline import delay
 
+_KEEP = {"keep": 1}
+"""of a net behind which a tool must not go to save a level: it would take twice the LUTs"""
+
 
 def round_shift(x: Value, s: int) -> Value:
     """`x / 2**s` rounded half up for a constant s; one adder, one bit wider than what is left of x, signed as x is."""
@@ -41,12 +44,12 @@ class ShiftSaturate(wiring.Component):
     """
 
     latency = 4
-    """cycles from x to o: upper half of the shift, lower half, rounding, saturation"""
+    """cycles from x to o: most of the shift, the rest and rounding, what fits, saturation"""
 
     def __init__(self, width: int, shift_bits: int, bits: Sequence[int]) -> None:
         if not bits or min(bits) < 2:
             raise ValueError(f"bits = {list(bits)} must name at least one width of 2 or more")
-        self._width, self._shift_bits, self._bits = width, shift_bits, tuple(bits)
+        self._shift_bits, self._bits = shift_bits, tuple(bits)
         super().__init__({
             "x": In(signed(width)),
             "s": In(shift_bits),
@@ -57,21 +60,47 @@ class ShiftSaturate(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        width = self._width
-        low_bits = self._shift_bits // 2
-        select = delay(m, self.select, 3, name="select")
-        # one extra bit below keeps what decides the rounding: (2x >> s) + 1 >> 1 is round half up, also for s = 0
-        coarse = Signal(signed(width + 1))
-        fine = Signal(signed(width + 1))
-        rounded = Signal(signed(width + 1))
-        low = delay(m, self.s[:low_bits], 1, name="low") if low_bits else Const(0)
+        largest = max(self._bits)
+        sign = [delay(m, self.x[-1], n, name=f"sign_{n}") for n in range(4)]
+
+        # Two bits of a shift are one LUT, the last two together with the rounding: (2x >> s) + 1 >> 1, for which there
+        # is one extra bit below, is round half up, also for s = 0. A bit above the largest result, and above what the
+        # rest of the shift can bring into it, only matters if it is not the sign: then `lost` is set.
+        x, lost, left = Cat(Const(0, 1), self.x), Const(0), self._shift_bits
+        for low in (4, 2) if left > 5 else (2,):
+            if left > low:
+                step, reach = 1 << low, min(len(x), largest + (1 << low))
+                amount = self.s[low:left]
+                above = [_not_all(x[n * step + reach:], sign[0]) for n in range(-(-(len(x) - reach) // step))]
+                shifted = Signal(reach, name=f"shifted_{low}", attrs=_KEEP)
+                m.d.comb += shifted.eq(Cat(x, sign[0]).as_signed() >> (amount << low))
+                x, lost, left = shifted, lost | Cat((amount == n) & a for n, a in enumerate(above)).any(), low
+        coarse, low = Signal(len(x)), delay(m, self.s[:left], 1, name="low")
+        fine = Cat(coarse, sign[1]).as_signed() >> low
+        rounded, kept = Signal(signed(largest + 1)), Signal(largest)
+        lost_1, lost_2 = Signal(), Signal()
         m.d.sync += [
-            coarse.eq(Cat(Const(0, 1), self.x).as_signed() >> (self.s[low_bits:] << low_bits)),
-            fine.eq(coarse >> low),
-            rounded.eq((fine >> 1) + fine[0]),
+            coarse.eq(x), lost_1.eq(lost),
+            rounded.eq(Cat(fine[1:largest + 1], sign[1]).as_signed() + fine[0]),
+            lost_2.eq(lost_1 | _not_all(fine[largest + 1:], sign[1])),
+            kept.eq(rounded),
         ]
+
+        most, fit = Signal(largest), Signal()  # the largest value
+        select, fit_3 = delay(m, self.select, 2, name="select"), Signal()
         with m.Switch(select):
             for choice, bits in enumerate(self._bits):
                 with m.Case(choice):
-                    m.d.sync += [self.o.eq(saturate(rounded, bits)), self.clipped.eq(~fits(rounded, bits))]
+                    m.d.comb += fit.eq(fits(rounded, bits) & ~lost_2)
+        with m.Switch(delay(m, select, 1, name="selected")):
+            for choice, bits in enumerate(self._bits):
+                with m.Case(choice):
+                    m.d.comb += most.eq((1 << (bits - 1)) - 1)
+        m.d.sync += [fit_3.eq(fit), self.o.eq(Mux(fit_3, kept, most ^ sign[3].replicate(largest))),
+                     self.clipped.eq(~fit_3)]
         return m
+
+
+def _not_all(bits: Value, sign: Value) -> Value:
+    """whether some of `bits` (perhaps none) differ from `sign`"""
+    return (bits ^ sign.replicate(len(bits))).any() if len(bits) else Const(0)
