@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -20,11 +20,16 @@ class Fetch(wiring.Component):
     """From `start`, reads the HEADER at offset `program`, checks it, and then streams the ops behind it, HALT included.
 
     Beats of the program are asked for in one go once the HEADER has told their number; the reader's program FIFO
-    bounds how far that runs ahead. An op is emitted every 64/L cycles at most, two cycles after its last beat: one
-    completes it, one checks it. A header of another version or configuration, an unknown opcode, an impossible field
-    or a HALT that is not the last op raise `fault` (sticky until reset) with the op's index; nothing is emitted from
-    there on.
+    bounds how far that runs ahead. An op is emitted `latency` cycles after its last beat, and every 64/L cycles or
+    every `interval` cycles at most. A header of another version or configuration, an unknown opcode, an impossible
+    field or a HALT that is not the last op raise `fault` (sticky until reset) with the op's index; nothing is emitted
+    from there on.
     """
+
+    latency = 3
+    """cycles from an op's last beat to `o`: one completes it, two check it"""
+    interval = 3
+    """cycles between two ops, if the beats are there: nothing that waits for `o` moves an op behind it"""
 
     def __init__(self, config: Config) -> None:
         self._c = config
@@ -50,7 +55,8 @@ class Fetch(wiring.Component):
         have = Signal()  # `op` is complete
         take = Signal()  # `op` moves on to be `checked`
         checked = Signal(OP_BITS)
-        valid = Signal()  # of `checked`
+        judged = Signal()  # a cycle later: it is found `good` or not
+        valid = Signal()  # of `checked` and `good`
         consume = Signal()  # `checked` leaves
         request = self.o_request.payload
 
@@ -71,40 +77,15 @@ class Fetch(wiring.Component):
         with m.Elif(take):
             m.d.sync += have.eq(0)
 
-        m.d.comb += take.eq(have & (~valid | consume))
+        m.d.comb += take.eq(have & ~valid & ~judged)
         header = OpView(checked, Opcode.HEADER)
-        gemv, attention, embed = OpView(op, Opcode.GEMV), OpView(op, Opcode.ATTENTION), OpView(op, Opcode.EMBED)
-        head, search, fine = OpView(op, Opcode.HEAD), OpView(op, Opcode.SEARCH), OpView(op, Opcode.FINE)
-        limits = c.limits
-
-        def kept(best: Value) -> Value:
-            """a list that the sorter can hold"""
-            return (best != 0) & (best <= limits.max_candidates)
-
-        known = Signal()
-        with m.Switch(op[0:8]):
-            with m.Case(Opcode.GEMV):
-                m.d.comb += known.eq((gemv.planes != 0) & (gemv.planes != 3) & (gemv.kv_planes != 3)
-                                     & (gemv.length != 0) & (gemv.function <= max(Function))
-                                     & (gemv.destination <= max(Destination)))
-            with m.Case(Opcode.ATTENTION):
-                m.d.comb += known.eq((attention.kv_planes != 0) & (attention.kv_planes != 3)
-                                     & (attention.head_tiles != 0) & (attention.group != 0))
-            with m.Case(Opcode.EMBED):
-                m.d.comb += known.eq((embed.planes != 0) & (embed.planes != 3) & (embed.length != 0))
-            with m.Case(Opcode.HEAD):
-                m.d.comb += known.eq((head.beats != 0) & kept(head.best))
-            with m.Case(Opcode.SEARCH):
-                m.d.comb += known.eq((search.beats != 0) & (search.beats <= limits.max_index_beats) & kept(search.best))
-            with m.Case(Opcode.FINE):
-                m.d.comb += known.eq((fine.beats != 0) & kept(fine.best))
-            with m.Case(Opcode.NORM):
-                m.d.comb += known.eq(OpView(op, Opcode.NORM).length != 0)
-            with m.Case(Opcode.HALT, Opcode.TABLE, Opcode.ROPE, Opcode.WAIT, Opcode.FENCE):
-                m.d.comb += known.eq(1)
         good = Signal()
+        m.d.sync += judged.eq(take)
         with m.If(take):
-            m.d.sync += [checked.eq(op), good.eq(known), valid.eq(1)]
+            m.d.sync += checked.eq(op)
+        possible = self._possible(m, op, take, checked)
+        with m.If(judged):
+            m.d.sync += [valid.eq(1), good.eq(possible)]
         with m.Elif(consume):
             m.d.sync += valid.eq(0)
         halts = checked[0:8] == Opcode.HALT
@@ -122,7 +103,7 @@ class Fetch(wiring.Component):
             with m.State("IDLE"):
                 with m.If(self.start):
                     m.d.sync += [offset.eq(self.program), left.eq(ops_per_beat), self.index.eq(0),
-                                 filled.eq(0), part.eq(0), have.eq(0), valid.eq(0), active.eq(1)]
+                                 filled.eq(0), part.eq(0), have.eq(0), judged.eq(0), valid.eq(0), active.eq(1)]
                     m.next = "REQUEST_HEADER"
             with m.State("REQUEST_HEADER"):
                 m.d.comb += [self.o_request.valid.eq(1), request.offset.eq(offset), request.beats.eq(beats_per_op)]
@@ -162,3 +143,41 @@ class Fetch(wiring.Component):
             with m.State("STOPPED"):
                 m.d.sync += active.eq(0)
         return m
+
+    def _possible(self, m: Module, op: Value, take: Value, checked: Value) -> Value:
+        """whether all fields of `checked` are, which is the `op` of the last `take`; comparisons a cycle before"""
+        limits = self._c.limits
+        fields = {opcode: OpView(op, opcode) for opcode in Opcode}
+
+        def there(*values: Value) -> Value:
+            return Cat(value.any() for value in values).all()
+
+        def planes(value: Value) -> Value:
+            return (value == 1) | (value == 2)
+
+        def fits(best: Value) -> Value:
+            """a list that the sorter can hold"""
+            return (best != 0) & (best <= limits.max_candidates)
+
+        gemv, attention, embed = fields[Opcode.GEMV], fields[Opcode.ATTENTION], fields[Opcode.EMBED]
+        head, search, fine = fields[Opcode.HEAD], fields[Opcode.SEARCH], fields[Opcode.FINE]
+        rules: dict[tuple[Opcode, ...], Value] = {
+            (Opcode.GEMV,): Cat(planes(gemv.planes), gemv.kv_planes != 3, there(gemv.length),
+                                gemv.function <= max(Function), gemv.destination <= max(Destination)),
+            (Opcode.ATTENTION,): Cat(planes(attention.kv_planes), there(attention.head_tiles), there(attention.group)),
+            (Opcode.EMBED,): Cat(planes(embed.planes), there(embed.length)),
+            (Opcode.HEAD,): Cat(there(head.beats), fits(head.best)),
+            (Opcode.SEARCH,): Cat(there(search.beats), search.beats <= limits.max_index_beats, fits(search.best)),
+            (Opcode.FINE,): Cat(there(fine.beats), fits(fine.best)),
+            (Opcode.NORM,): there(fields[Opcode.NORM].length),
+            (Opcode.HALT, Opcode.TABLE, Opcode.ROPE, Opcode.WAIT, Opcode.FENCE): Const(1, 1),
+        }
+        held = {opcodes: Signal.like(rule, name=f"rules_{opcodes[0].name.lower()}") for opcodes, rule in rules.items()}
+        with m.If(take):
+            m.d.sync += [held[opcodes].eq(rule) for opcodes, rule in rules.items()]
+        possible = Signal()
+        with m.Switch(checked[0:8]):
+            for opcodes, kept in held.items():
+                with m.Case(*opcodes):
+                    m.d.comb += possible.eq(kept.all())
+        return possible
