@@ -113,9 +113,9 @@ class Issue(wiring.Component):
         tiles, launch_tile = Signal(range(Pods.TILES + 1)), Signal()
         rows, launch_row = Signal(range(Pods.ROW_FIFO + 1)), Signal()
         blocks, use_block = Signal(4), Signal()
-        m.d.sync += [
-            tiles.eq(tiles + launch_tile - self.drained),
-            rows.eq(rows + launch_row - self.row_taken),
+        m.d.sync += [  # what is launched is known late: it only chooses between two sums
+            tiles.eq(Mux(launch_tile, tiles + 1 - self.drained, tiles - self.drained)),
+            rows.eq(Mux(launch_row, rows + 1 - self.row_taken, rows - self.row_taken)),
             blocks.eq(blocks + self.block_ready - use_block),
         ]
         arrivals, used = Signal(32), Signal(32)
@@ -183,7 +183,6 @@ class Issue(wiring.Component):
             walker.keys.eq(keys),
         ]
         self_key = self.o_key.payload
-        m.d.sync += used.eq(wait.count * Mux(wait.per_token, self.context.tokens, 1))
         m.d.comb += [self.o_embed.payload.op.eq(op), self.o_embed.payload.pod.eq(pod),
                      self.o_embed.payload.record_byte.eq((row[:log_lanes] << 2)[:log_lanes])]
 
@@ -230,6 +229,7 @@ class Issue(wiring.Component):
                         part.eq(0),
                         part_after.eq(1),
                         token.eq(0),
+                        used.eq(0),
                         operand.eq(first_element),
                         element.eq(first_element),
                         second.eq(first_element + 1),
@@ -246,9 +246,11 @@ class Issue(wiring.Component):
                 m.d.comb += self.waiting.eq(1)
                 with m.If(go & self.units_idle & self.writes_idle):
                     m.next = "HALTED"
-            with m.State("WAIT"):
+            with m.State("WAIT"):  # for each token a cycle
                 m.d.comb += self.waiting.eq(1)
-                m.next = "WAITING"
+                m.d.sync += [used.eq(used + wait.count), token.eq(token + 1)]
+                with m.If(~wait.per_token | (token + 1 == self.context.tokens)):
+                    m.next = "WAITING"
             with m.State("WAITING"):
                 m.d.comb += self.waiting.eq(1)
                 with m.If(go & self.units_idle & (arrivals >= used)):
