@@ -22,6 +22,7 @@ ACC_BITS = 32
 """of a finished sum (`sim.golden.pods.ACC_BITS`)"""
 OPERAND_BITS = 17
 """signed; probabilities and sums of two table entries need all of them"""
+_PRODUCT_BITS = OPERAND_BITS + 17 - 1
 
 
 def sum_bits(c: Config) -> int:
@@ -91,21 +92,25 @@ class Pods(wiring.Component):
     @property
     def row_latency(self) -> int:
         """cycles from the last beat of a row to `o_row`, when no older row waits"""
-        return 3 + depth(self._c.lanes) + ShiftSaturate.latency + 2  # operands, products, tree, sum; shifter; fifo
+        # operands, products, sums, row; shifter; fifo
+        return 4 + depth(self._c.lanes) + ShiftSaturate.latency + 2
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         c = self._c
         beat = self.i.payload
 
-        # operands and products: one multiplier each; a byte carries the weight of its plane, so that sums need no shift
+        # operands, products and sums: one DSP each; a byte carries the weight of its plane, so that sums need no shift
         names = ("tcu", "first", "last", "shift", "tag", "packed")
-        now = Signal(data.StructLayout({"valid": 1, **{name: beat[name].shape() for name in names}}))
-        m.d.comb += [now.valid.eq(self.i.valid), *(now[name].eq(beat[name]) for name in names)]
+        now = Signal(data.StructLayout({
+            "valid": 1, "afresh": 1, **{name: beat[name].shape() for name in names}}))
+        m.d.comb += [now.valid.eq(self.i.valid), now.afresh.eq(beat.first | beat.tcu),
+                     *(now[name].eq(beat[name]) for name in names)]
         operand_control = delay(m, now, 1, name="operand_control")
         product_control = delay(m, operand_control, 1, name="product_control")
-        products = [[Signal(signed(OPERAND_BITS + 17 - 1), name=f"product_{lane}_{p}", reset_less=True)
-                     for p in range(c.pods)] for lane in range(c.lanes)]
+        control = delay(m, product_control, 1, name="control")
+        sums = [[Signal(signed(self._sum_bits), name=f"sum_{p}_{lane}", reset_less=True) for lane in range(c.lanes)]
+                for p in range(c.pods)]
         for lane in range(c.lanes):
             weight = Signal(signed(17), name=f"weight_{lane}", reset_less=True)
             byte = beat.beat[8 * lane:8 * lane + 8]
@@ -116,20 +121,22 @@ class Pods(wiring.Component):
                 operand = Signal(signed(OPERAND_BITS), name=f"operand_{lane}_{p}", reset_less=True)
                 with m.If(self.i.valid):
                     m.d.sync += operand.eq(Mux(beat.tcu, beat.operand_vector[lane][p], beat.operand_broadcast[p]))
+                product = Signal(signed(_PRODUCT_BITS), name=f"product_{lane}_{p}", reset_less=True)
                 with m.If(operand_control.valid):
-                    m.d.sync += products[lane][p].eq(operand * weight)
+                    m.d.sync += product.eq(operand * weight)
+                total = sums[p][lane]
+                with m.If(product_control.valid):
+                    m.d.sync += total.eq(Mux(product_control.afresh, 0, total) + product)
 
-        clipped = self._columns(m, product_control, products) | self._rows(m, product_control, products)
+        clipped = self._columns(m, control, sums) | self._rows(m, control, sums)
         m.d.sync += self.saturated.eq(clipped)
         return m
 
-    def _columns(self, m: Module, control: data.View, products: list[list[Signal]]) -> Signal:
-        """accumulate per lane, hold, shift out; returns `clipped`"""
+    def _columns(self, m: Module, control: data.View, sums: list[list[Signal]]) -> Signal:
+        """hold the sums of a finished tile, shift them out; returns `clipped`"""
         c = self._c
-        column = control.valid & ~control.tcu
         finished = Signal()     # the sums of a tile are complete in this cycle
-        finished_control = delay(m, control, 1, name="column_control")
-        m.d.sync += finished.eq(column & control.last)
+        m.d.comb += finished.eq(control.valid & ~control.tcu & control.last)
 
         held, draining = Signal(), Signal()     # a tile is in the hold registers, in the drain registers
         held_control = Signal.like(control)
@@ -153,7 +160,7 @@ class Pods(wiring.Component):
         with m.If(load):
             m.d.sync += [draining.eq(1), held.eq(0), lane.eq(0), drain_control.eq(held_control)]
         with m.If(finished):
-            m.d.sync += [held.eq(1), held_control.eq(finished_control)]
+            m.d.sync += [held.eq(1), held_control.eq(control)]
 
         clipped = []
         tail = data.StructLayout({"lane": range(c.lanes), "last": 1, "tag": 1})
@@ -169,11 +176,8 @@ class Pods(wiring.Component):
         for p in range(c.pods):
             drain = [Signal(shape, name=f"drain_{p}_{i}", reset_less=True) for i in range(c.lanes)]
             for i in range(c.lanes):
-                total = Signal(shape, name=f"sum_{p}_{i}", reset_less=True)
-                with m.If(column):
-                    m.d.sync += total.eq(Mux(control.first, 0, total) + products[i][p])
                 with m.If(finished):
-                    m.d.sync += hold[p][i].eq(total)
+                    m.d.sync += hold[p][i].eq(sums[p][i])
                 with m.If(load):
                     m.d.sync += drain[i].eq(hold[p][i])
                     if i < c.lanes // group:  # a packed tile is dealt to the pods
@@ -190,8 +194,8 @@ class Pods(wiring.Component):
         m.d.comb += any_clipped.eq(Cat(clipped).any() & fifo.i.valid)
         return any_clipped
 
-    def _rows(self, m: Module, control: data.View, products: list[list[Signal]]) -> Signal:
-        """add the lanes, accumulate per row; returns `clipped`"""
+    def _rows(self, m: Module, control: data.View, sums: list[list[Signal]]) -> Signal:
+        """add the lanes' products, accumulate per row; returns `clipped`"""
         c = self._c
         levels = depth(c.lanes)
         row = control.valid & control.tcu
@@ -205,7 +209,8 @@ class Pods(wiring.Component):
                      fifo.i.valid.eq(delay(m, finished, ShiftSaturate.latency, name="row_finished"))]
         clipped = []
         for p in range(c.pods):
-            lanes_sum = reduce_tree(m, [lane[p] for lane in products], add, enable=enables, name=f"tree_{p}")
+            products = [lane[:_PRODUCT_BITS].as_signed() for lane in sums[p]]
+            lanes_sum = reduce_tree(m, products, add, enable=enables, name=f"tree_{p}")
             total = Signal(signed(self._sum_bits), name=f"row_{p}", reset_less=True)
             with m.If(added_row):
                 m.d.sync += total.eq(Mux(added.first, 0, total) + lanes_sum)

@@ -12,8 +12,10 @@ _FILE = "hdl/engine/pods.py"
 MUTATIONS = [
     Mutation(_FILE, "signed_byte = Cat(byte, ~beat.unsigned & byte[7]).as_signed()", "signed_byte = byte.as_signed()",
              _TEST, "low byte planes are read as signed"),
-    Mutation(_FILE, "m.d.sync += total.eq(Mux(control.first, 0, total) + products[i][p])",
-             "m.d.sync += total.eq(total + products[i][p])", _TEST, "a tile starts with the sums of the one before"),
+    Mutation(_FILE, "now.afresh.eq(beat.first | beat.tcu)", "now.afresh.eq(beat.tcu)", _TEST,
+             "a tile starts with the sums of the one before"),
+    Mutation(_FILE, "now.afresh.eq(beat.first | beat.tcu)", "now.afresh.eq(beat.first)", _TEST,
+             "a beat of a row brings those before it once more"),
     Mutation(_FILE, "terms * (32768 + 255) << (OPERAND_BITS - 1)).bit_length() + 1",
              "terms * (32768 + 255) << (OPERAND_BITS - 1)).bit_length() - 1", _TEST, "sums are two bits too narrow"),
     Mutation(_FILE, "load.eq(held & (~draining | (step & last)))", "load.eq(held)", _TEST,

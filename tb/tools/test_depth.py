@@ -25,10 +25,10 @@ class Netlist:
         self.last += count
         return list(range(self.last - count + 1, self.last + 1))
 
-    def cell(self, kind: str, **pins: list[Any]) -> dict[str, list[Any]]:
+    def cell(self, kind: str, parameters: dict[str, str] | None = None, **pins: list[Any]) -> dict[str, list[Any]]:
         directions = {pin: "output" if pin in OUTPUTS else "input" for pin in pins}
         self.cells[f"{kind.lower()}_{len(self.cells)}"] = {
-            "type": kind, "connections": pins, "port_directions": directions}
+            "type": kind, "parameters": parameters or {}, "connections": pins, "port_directions": directions}
         return pins
 
     def lut(self, *inputs: Any) -> Any:
@@ -127,3 +127,17 @@ def test_multipliers(fed: bool, taken: bool) -> None:
     n.register("p", product if taken else n.lut(product))
     assert bool(bare(n.module)) == (not fed and not taken)
     assert deepest(n.module).levels == int(not fed or not taken)
+
+
+@pytest.mark.parametrize(("registers", "held"), [
+    ((), False), (("AREG",), False), (("AREG", "BREG"), True), (("MREG",), True), (("PREG",), True), (("CREG",), False),
+])
+def test_registers_of_a_multiplier(registers: tuple[str, ...], held: bool) -> None:
+    """one of its own is enough, but at the inputs all that it multiplies need one"""
+    n = Netlist()
+    a = n.register("a")
+    names = ("AREG", "BREG", "CREG", "MREG", "PREG")
+    product = n.cell("DSP48E2", {name: f"{int(name in registers):032b}" for name in names},
+                     A=[n.lut(a)], B=[n.lut(a)], P=n.nets())["P"][0]
+    n.register("p", n.lut(product))
+    assert bool(bare(n.module)) == (not held)

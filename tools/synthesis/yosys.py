@@ -21,6 +21,9 @@ _COMMAND = {
     "xcup": "synth_xilinx -family xcup -flatten -noiopad -noclkbuf -uram",
     "ecp5": "synth_ecp5",
 }
+_PACKED = ["chtype -set DSP48E1 t:DSP48E2", "xilinx_dsp -family xc7", "chtype -set DSP48E2 t:DSP48E1"]
+"""Registers and adders around a multiplier move into its DSP. Yosys does that for 7 series alone, whose DSP48E1 has the
+same registers, the same post-adder and the same OPMODE."""
 _KIND = "netlist"
 _NETLIST, _CELLS, _LEFT = "netlist.json.gz", "cells.json", "memories.json"
 _BEHAVIOUR = "behaviour.v"
@@ -134,11 +137,12 @@ def behaviour(mapped: Mapped) -> str:
 
 
 def _script(names: list[str], top: str, family: str) -> str:
-    """maps in two steps, to see which memories no RAM took before they become flip-flops"""
+    """maps in steps, to see which memories no RAM took before they become flip-flops"""
     command = f"{_COMMAND[family]} -top {top}"
+    packed = [f"{command} -run begin:coarse", *_PACKED, f"{command} -run coarse:map_ffram"]
     return "\n".join([
         *(f"read_verilog {name}" for name in names),
-        f"{command} -run begin:map_ffram",
+        *(packed if family == "xcup" else [f"{command} -run begin:map_ffram"]),
         "tee -q -o left.il dump t:$mem_v2",
         f"{command} -run map_ffram:",
         "tee -q -o stat.json stat -json",
