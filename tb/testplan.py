@@ -27,6 +27,7 @@ WITHIN = {
     "hdl/engine/engine.py": "tb/test_machine.py",
     "hdl/engine/moments.py": "tb/hdl/engine/test_norm.py",
     "hdl/engine/roots.py": "tb/hdl/engine/test_norm.py",
+    **{f"hdl/engine/{part}.py": "tb/hdl/engine/test_osu.py" for part in ("scores", "exponential", "totals", "merge")},
     "hdl/host/uart_host.py": "tb/hdl/test_on_chip.py",
     "hdl/memory/bursts.py": "tb/hdl/memory/test_reader.py",
 }

@@ -19,6 +19,11 @@ def round_shift(x: Value, s: int) -> Value:
     return x if s == 0 else (x >> s) + x[s - 1]
 
 
+def doubled_shift(value: Value, shift: Value) -> Value:
+    """`2·value >> shift`: with one more addition, `(this + 1) >> 1`, it is `round_shift(value, shift)`"""
+    return Cat(Const(0, 1), value).as_signed() >> shift if value.shape().signed else Cat(Const(0, 1), value) >> shift
+
+
 def fits(x: Value, bits: int) -> Value:
     """1 if signed x fits `bits` signed bits"""
     if bits >= len(x):

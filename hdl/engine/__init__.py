@@ -8,6 +8,10 @@
 | `pods`        | multiplies: columns (VPU) and rows (TCU) on the same multipliers              |
 | `parameters`  | keeps the requantiser records of two tiles                                    |
 | `osu`         | online softmax: scores in, probabilities back to the pods, values merged      |
+| `scores`      | its scores of two blocks of keys, and the running maximum                     |
+| `exponential` | a probability from a score                                                    |
+| `totals`      | sums of probabilities, and their reciprocals                                  |
+| `merge`       | sums of values, merged and divided                                            |
 | `embed`       | rows of the vocabulary and position tables                                    |
 | `epilogue`    | gives finished sums their record, destination and index                       |
 | `sources`     | merges sums, rows and embeddings in front of the requantiser                  |

@@ -54,6 +54,7 @@ class Attention:
     def _values(self, number: int, keys: int, ready: float, last: bool) -> None:
         """a block of values, the `last` of its head or not"""
         e, op, t, lanes = self._engine, self._op, self._engine.timing, self._engine.config.lanes
+        tokens = e.now.tokens  # cycles of a sum
         self._asked += 3 + number.bit_length()
         begin = max(self._at + 2, ready + 1)
         e.share.drain += begin - self._at - 2
@@ -68,10 +69,10 @@ class Attention:
             beats = keys * op["kv_planes"]
             self._at = e.credit(e.beats(beats, self._at + 1, e.here(self._asked), op["value_address"]))
             if last and tile == 0:
-                inverse = self._at + t.reciprocal
-            leaves = max(self._at + t.drain, e.drained[1], inverse)
-            e.drained = [e.drained[1], leaves + lanes]
+                inverse = self._at + t.reciprocal + tokens * t.reciprocal_token
+            leaves = max(self._at + t.drain + tokens - 1, e.drained[1] + tokens - 1, inverse)
+            e.drained = [e.drained[1], leaves + (lanes - 1) * tokens + 1]
             if last:
                 words = max(0, min(lanes, op["head_dim"] - tile * lanes))
                 self._out.append(Tile(leaves + t.merge + t.element, words, words))
-                e.banks = [e.banks[1], leaves + t.merge + lanes * 3 / 4]
+                e.banks = [e.banks[1], leaves + t.merge + lanes * tokens * 3 / 4]

@@ -46,7 +46,9 @@ class Timing:
     scores: int
     """from a block's last key to the first value that may use it"""
     reciprocal: int
-    """from the last beat of a head's last block, first tile, to the first sum that leaves"""
+    """from the last beat of a head's last block, first tile, to the first sum that leaves, beside `reciprocal_token`
+    for each token"""
+    reciprocal_token: int
     merge: int
     """from a sum of values to the epilogue"""
     cache_tile: int
@@ -77,9 +79,10 @@ def _stated(config: Config) -> Timing:
     from ...hdl.engine.engine import JOB_QUEUE, OP_QUEUE
     from ...hdl.engine.head import SETTLE
     from ...hdl.engine.magnitude import Magnitude
+    from ...hdl.engine.merge import Merge
     from ...hdl.engine.norm import Norm
     from ...hdl.engine.operands import OperandFetch
-    from ...hdl.engine.osu import Osu, _Merge
+    from ...hdl.engine.osu import Osu
     from ...hdl.engine.pods import Pods
     from ...hdl.engine.requantise import Requantiser
     from ...hdl.engine.router import Router
@@ -114,8 +117,9 @@ def _stated(config: Config) -> Timing:
         + 2 * Buffer.places,
         exchange=Exchange(config).latency + 2 * Boundary.latency,
         scores=operands + pods.row_latency + requantise + Osu.SCORE_LATENCY + 1,
-        reciprocal=Osu(config).reciprocal_latency,
-        merge=_Merge.STAGES + CreditFifo.latency,
+        reciprocal=2 * Osu.reciprocal_latency(1) - Osu.reciprocal_latency(2),
+        reciprocal_token=Osu.reciprocal_latency(2) - Osu.reciprocal_latency(1),
+        merge=Merge.latency,
         cache_tile=2,
         lists=ListMerge(config).latency + 2 * Boundary.latency + 2,
         sorter=requantise + 1,

@@ -85,17 +85,21 @@ def _engine(c: Config) -> Iterable[Ram]:
     from ...hdl.common.credit_fifo import CreditFifo
     from ...hdl.common.fixed import ShiftSaturate
     from ...hdl.common.payloads import OP_BITS, accumulators, row_job
+    from ...hdl.common.turns import turn
     from ...hdl.control.fetch import fetched_op
     from ...hdl.engine.bound_memory import BLOCK_BITS
     from ...hdl.engine.engine import JOB_QUEUE, OP_QUEUE
-    from ...hdl.engine.osu import Osu, _inverse, _item, _Merge, attention_element
+    from ...hdl.engine.merge import Merge
+    from ...hdl.engine.osu import Osu
     from ...hdl.engine.parameters import _BEATS
     from ...hdl.engine.pods import Pods, drained_lane
     from ...hdl.engine.requantise import Requantiser, requantiser_output
     from ...hdl.engine.row_records import row_record
     from ...hdl.engine.row_terms import row_term
+    from ...hdl.engine.scores import block_item
     from ...hdl.engine.sfu import Sfu, element
     from ...hdl.engine.sources import requantiser_tag
+    from ...hdl.engine.totals import inverse
     from ...hdl.memory.reader import PROGRAM_FIFO
 
     p, lanes, beat, num, lim = c.pods, c.lanes, c.beat_bits, c.numerics, c.limits
@@ -109,7 +113,7 @@ def _engine(c: Config) -> Iterable[Ram]:
     yield Ram(use="activation tables", width=beat, depth=max(2, (1 << num.table_bits) // entries), count=p)
     yield Ram(use="RoPE", width=beat, depth=c.padded_head_dim // 2 // entries, count=p)
     yield Ram(use="softmax", width=(SCORE_BITS + 1) * p, depth=2 * num.block)
-    yield Ram(use="softmax", width=32 * p, depth=c.padded_head_dim)
+    yield Ram(use="softmax", width=32, depth=c.padded_head_dim * p)
     yield _rom("softmax", exp2_table(num.exp_bits), p)
     yield _rom("softmax", reciprocal_table(num.reciprocal_bits))
     yield _rom("norm roots", rsqrt_table(num.rsqrt_bits))
@@ -135,10 +139,11 @@ def _engine(c: Config) -> Iterable[Ram]:
     inside = Requantiser.latency - CreditFifo.latency
     yield _fifo("queues", requantiser_output(c, requantiser_tag()).size, inside + spare)
     yield _fifo("queues", element(c).size, Sfu.latency - CreditFifo.latency + spare)
-    yield _fifo("queues", attention_element(c).size, _Merge.STAGES + spare)
+    yield _fifo("queues", turn(c, 32, 1).size, Merge.STAGES + spare)
     sums = (16 + (num.block - 1).bit_length()) * p
-    for width in (_item(c).size, _item(c).size, sums, _inverse(c).size):
+    for width in (block_item(c).size, block_item(c).size, sums):
         yield Ram(use="queues", width=width, depth=Osu.ITEMS, clocked=False)
+    yield Ram(use="queues", width=inverse().size, depth=Osu.ITEMS * p, clocked=False)
     yield Ram(use="queues", width=16 * p, depth=2, count=lanes)  # of the cache packer
 
 

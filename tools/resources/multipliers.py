@@ -61,7 +61,6 @@ def _engine(c: Config) -> Iterable[Multiplier]:
     ):
         if bits:
             yield Multiplier(use=use, a=range_bits(table[1]) + 1, b=bits + 1, count=count)
-    yield Multiplier(use="softmax values", a=32, b=18, count=p)
 
     def sliced(use: str, a: int, b: int, count: int) -> Iterable[Multiplier]:
         """`hdl.common.multiply.multiply`"""
@@ -70,6 +69,7 @@ def _engine(c: Config) -> Iterable[Multiplier]:
         if not whole:
             yield Multiplier(use=use, a=a - _SLICE_BITS, b=b, count=count)
 
+    yield from sliced("softmax values", 32, 18, 1)
     yield from sliced("norm roots", w.sum, _DIGIT_BITS + 1, 1)
     yield from sliced("norm", w.residual, FIELDS[Opcode.NORM]["length"].bits + 1, p)
     yield from sliced("norm", w.deviation, 18, p)

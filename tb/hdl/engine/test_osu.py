@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from lpu.hdl.common.payloads import pass_context, pod_values
 from lpu.hdl.config import Config, Limits, Numerics
-from lpu.hdl.engine.osu import Osu, attention_element, attention_op, key_request, probabilities, value_sum
+from lpu.hdl.engine.merge import attention_element, value_sum
+from lpu.hdl.engine.osu import Osu, attention_op, key_request, probabilities
 from lpu.sim.golden.osu import NO_MAX, SCORE_FRAC, attend, probability
 from lpu.sim.golden.pods import multiply
 from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, pack, parameters, run_bench
@@ -19,8 +20,8 @@ CONFIGS = {
     "small": Config(lanes=8, pods=1, numerics=Numerics(block=8, exp_bits=5, reciprocal_bits=4, value_shift=0),
                     limits=Limits(max_context=256, max_head_dim=16)),
     "tiny": Config(lanes=8, pods=2, limits=Limits(max_head_dim=64)),
-    "large": Config(lanes=32, pods=16, numerics=Numerics(block=8, reciprocal_bits=10, value_shift=12),
-                    limits=Limits(max_head_dim=64)),
+    "large": Config(lanes=16, pods=8, numerics=Numerics(block=8, reciprocal_bits=10, value_shift=12),
+                    limits=Limits(max_head_dim=32)),
 }
 LOW, HIGH = -(1 << 19), (1 << 19) - 1
 
@@ -269,7 +270,8 @@ async def saturation(dut: Any) -> None:
 
 @cocotb.test()
 async def full_rate(dut: Any) -> None:
-    """Beats as issue sends them, one a cycle, K(0) K(1) V(0) K(2) V(1) …: nothing waits but a head's last tiles."""
+    """Beats as issue sends them, one a cycle, K(0) K(1) V(0) K(2) V(1) …: nothing waits but a head's last tiles, and
+    tiles whose sums take longer than their beats."""
     partner = Partner(dut, limit=30_000)
     bench, c = partner.bench, partner.c
     await bench.reset()
@@ -280,7 +282,7 @@ async def full_rate(dut: Any) -> None:
     elements = tiles * lanes
     await partner.start(op)
     first = bench.cycle_number
-    gap = max(0, lanes - block)  # a tile of values cannot follow before the last has drained
+    gap = max(0, lanes * op.tokens - block)  # a tile of values cannot follow before the last has drained
     for i in range(len(items) + 1):
         if i < len(items):
             partner.score.queue(items[i][0])
@@ -302,9 +304,9 @@ async def full_rate(dut: Any) -> None:
         bench.check(partner.ready_cycles[i] - int(score[(i + 1) * block - 1]), Osu.SCORE_LATENCY, "until blocks_ready")
     bench.check(np.diff(score[:2 * block]).tolist(), [1] * (2 * block - 1), "scores one a cycle over two items")
     for i in range(0, len(taken), lanes):
-        bench.check(np.diff(taken[i:i + lanes]).tolist(), [1] * (lanes - 1), "sums one a cycle")
+        bench.check(np.diff(taken[i:i + lanes]).tolist(), [op.tokens] * (lanes - 1), "sums one in `tokens` cycles")
     beats = sum(len(s) * (1 + tiles) for s, _, _ in items)
-    assert bench.cycle_number - first <= beats + (gap * tiles + 2 * c.pods) * len(items) + elements + 80
+    assert bench.cycle_number - first <= beats + (gap * tiles + 2 * c.pods) * len(items) + elements * op.tokens + 80
 
 
 @cocotb.test()
@@ -326,7 +328,7 @@ async def sums_without_bubble(dut: Any) -> None:
             asked = partner.key.cycles[0]
     await partner.o.received(op.heads * tiles * c.lanes)
     await partner.settle(op)
-    expected = asked + Osu(c).reciprocal_latency
+    expected = asked + Osu.reciprocal_latency(op.tokens)
     bench.check(partner.sum.cycles[0], expected, "first sum of a head's last block")
     if len(sums) >= 32:  # long enough to hide the next head's reciprocal
         bench.check(partner.sum.cycles, list(range(expected, expected + 3 * len(sums))), "sums one a cycle over heads")
