@@ -99,7 +99,7 @@ class Limits:
         _in_range("limits.max_context", self.max_context, 1, 65536, "positions have 16 bits")
         _in_range("limits.max_head_dim", self.max_head_dim, 4, 256, "head elements are counted with 8 bits")
         _in_range("limits.vector_rows", self.vector_rows, 1, 4096, "rows are addressed with 12 bits")
-        _in_range("limits.max_candidates", self.max_candidates, 1, 128, "each is a comparator for each token")
+        _in_range("limits.max_candidates", self.max_candidates, 1, 128, "a quarter of a list is compared at a time")
         _in_range("limits.max_index_beats", self.max_index_beats, 1, 16, "each is a table in every lane")
         _in_range("limits.max_shard", self.max_shard, 64, 1 << 20, "scores are kept on chip; row numbers have 20 bits")
 

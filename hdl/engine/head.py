@@ -22,6 +22,7 @@ from ..common.payloads import (
     row_job,
     write_request,
 )
+from ..common.turns import Deal
 from ..config import Config
 from ..isa import Opcode
 from .bound_memory import BoundMemory
@@ -29,8 +30,8 @@ from .logit_store import LogitStore
 from .row_bound import RowBound
 from .sorter import Sorter
 
-SETTLE = 8
-"""cycles after which a row is seen at the sorter's head and its bound in the memory"""
+SETTLE = 4
+"""cycles until a row's bound is in the memory, and until the thresholds follow the levels"""
 
 
 def ranked_row(c: Config) -> data.StructLayout:
@@ -49,12 +50,12 @@ class Head(wiring.Component):
     wants, then one with `end`, which comes when all logits are back. `o_list`: the lists of all tokens, best first,
     each closed by an `end` word; what all engines sent comes back merged on `i_list`. `scale` and `unbounded` (tokens
     for which bounds do not hold) must be ready before a SEARCH is given and stay until FINE ends. `o_write`: logits of
-    HEAD, if the context wants them. A row is taken every cycle, but every `tokens` cycles while logits are stored.
-    Reset forgets everything.
+    HEAD, if the context wants them. A row takes a cycle for each token of the pass, and longer if the sorter's queue is
+    full or the writer makes it wait. Reset forgets everything.
     """
 
     interval = 1
-    """cycles per row"""
+    """cycles per row and token of the pass"""
 
     def __init__(self, config: Config) -> None:
         self._c = c = config
@@ -80,6 +81,7 @@ class Head(wiring.Component):
         m.submodules.bounds = bounds = BoundMemory(c)
         m.submodules.bound = bound = RowBound(c)
         m.submodules.store = store = LogitStore(c)
+        m.submodules.deal = deal = Deal(c, signed(32), unsigned(INDEX_BITS))
         wiring.connect(m, store.o, wiring.flipped(self.o_write))
         wiring.connect(m, bound.o, bounds.i)
 
@@ -102,15 +104,20 @@ class Head(wiring.Component):
         logits_at = Signal(OFFSET_BITS)
         ranking, storing = Signal(), Signal()
         m.d.comb += storing.eq(self.context.logits & ~is_search & ~is_fine)
-        take, real = Signal(), Signal()
+        take, real, wanted = Signal(), Signal(), Signal()
+        turn = deal.o.payload
         m.d.comb += [
-            self.i.ready.eq(ranking & (~storing | store.i.ready)), take.eq(self.i.valid & self.i.ready),
+            deal.count.eq(self.context.tokens), deal.i.payload.value.eq(self.i.payload.value),
+            deal.i.payload.tag.eq(Mux(is_fine, first + self.i.payload.index, row)),
+            deal.i.valid.eq(self.i.valid & ranking & (~storing | store.i.ready)),
+            self.i.ready.eq(deal.i.ready & ranking & (~storing | store.i.ready)), take.eq(self.i.valid & self.i.ready),
             real.eq(is_fine | (row < limit)),
-            store.i.valid.eq(self.i.valid & ranking & storing & real),
+            store.i.valid.eq(take & storing & real),
             store.i.payload.value.eq(self.i.payload.value), store.i.payload.offset.eq(logits_at),
-            sorter.i.valid.eq(take & real), sorter.i.payload.value.eq(self.i.payload.value),
-            sorter.i.payload.index.eq(Mux(is_fine, first + self.i.payload.index, row)),
-            sorter.i.payload.pods.eq(Mux(is_fine, self.i.payload.pods, tokens)),
+            wanted.eq(Mux(is_fine, self.i.payload.pods.bit_select(turn.pod, 1), real)),
+            sorter.i.valid.eq(deal.o.valid & wanted), deal.o.ready.eq(sorter.i.ready | ~wanted),
+            sorter.i.payload.value.eq(turn.value), sorter.i.payload.pod.eq(turn.pod),
+            sorter.i.payload.index.eq(turn.tag),
             bound.i.valid.eq(take & is_search & search.margins), bound.i.payload.value.eq(self.i.payload.value),
             bound.i.payload.radius.eq(self.i.payload.index), bound.i.payload.padding.eq(~real),
         ]
@@ -149,13 +156,12 @@ class Head(wiring.Component):
         sent = Signal(8)
         emit_one, emit_result = Signal(), Signal()  # only the best of each token; the result of the pass
         word = self.o_list.payload
-        more = sorter.head.valid & (sent < Mux(emit_one, 1, best))
+        more = sorter.entry.valid & (sent < Mux(emit_one, 1, best))
         emitting = Signal()
         m.d.comb += [
-            sorter.pod.eq(pod), self.o_list.valid.eq(emitting),
+            sorter.pod.eq(pod), sorter.place.eq(sent), self.o_list.valid.eq(emitting),
             word.end.eq(~more), word.result.eq(emit_result), word.pod.eq(pod),
-            word.value.eq(Mux(more, sorter.head.value, 0)), word.index.eq(Mux(more, sorter.head.index, 0)),
-            sorter.pop.eq(emitting & self.o_list.ready & more & ~emit_one),
+            word.value.eq(Mux(more, sorter.entry.value, 0)), word.index.eq(Mux(more, sorter.entry.index, 0)),
         ]
 
         # -- thresholds ----------------------------------------------------------------------------------------------
@@ -171,7 +177,7 @@ class Head(wiring.Component):
             m.d.comb += thresholds[p].eq(threshold)
         m.d.comb += bounds.i_scan.payload.pods.eq(tokens)
 
-        settle = Signal(range(SETTLE + 1))  # what was taken is still on its way to the sorter's head and the bounds
+        settle = Signal(range(SETTLE + 1))
         with m.If(take):
             m.d.sync += settle.eq(SETTLE)
         with m.Elif(settle != 0):
@@ -215,7 +221,7 @@ class Head(wiring.Component):
                             m.next = "ROWS"
             with m.State("ROWS"):
                 m.d.comb += ranking.eq(rows_left != 0)
-                with m.If((rows_left == 0) & (settle == 0)):
+                with m.If((rows_left == 0) & (settle == 0) & sorter.idle):
                     m.d.comb += bounds.finish.eq(is_search & search.margins)
                     m.d.sync += [emit_one.eq(0), emit_result.eq(~is_search)]
                     m.next = "LISTS"
@@ -233,7 +239,7 @@ class Head(wiring.Component):
                     mark.valid.eq(candidates.r_rdy & self.o_job.ready & scanning),
                     candidates.r_en.eq(self.o_job.valid & self.o_job.ready),
                 ]
-                with m.If(~candidates.r_rdy & (jobs_out == 0) & (settle == 0)):
+                with m.If(~candidates.r_rdy & (jobs_out == 0) & sorter.idle):
                     m.d.sync += [emit_one.eq(1), emit_result.eq(0)]
                     m.next = "END"
                     with m.If(scanning):
@@ -260,7 +266,7 @@ class Head(wiring.Component):
                     m.next = "DRAIN"
             with m.State("DRAIN"):
                 m.d.comb += ranking.eq(1)
-                with m.If((jobs_out == 0) & (settle == 0)):
+                with m.If((jobs_out == 0) & sorter.idle):
                     m.next = "END"
             with m.State("END"):
                 m.d.comb += [self.o_job.payload.end.eq(1), self.o_job.valid.eq(1)]

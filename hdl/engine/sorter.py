@@ -2,93 +2,168 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, Value, signed
+from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from ..common.payloads import INDEX_BITS, accumulators
+from ..common.payloads import INDEX_BITS
 from ..config import Config
 
-_KEY_BITS = 32 + INDEX_BITS
-
+_KEY_BITS = INDEX_BITS + 32
 
 def sorter_item(c: Config) -> data.StructLayout:
-    """One vocabulary row: its score or logit for every token, and which tokens it is for."""
-    return data.StructLayout({"value": accumulators(c), "index": INDEX_BITS, "pods": c.pods})
+    """a vocabulary row and its score or logit for one token"""
+    return data.StructLayout({"value": signed(32), "index": INDEX_BITS, "pod": range(max(2, c.pods))})
 
 
-def sorter_head() -> data.StructLayout:
-    """The first entry of a list; without `valid` the list is empty and the rest means nothing."""
+def sorter_entry() -> data.StructLayout:
+    """An entry of a list; without `valid` the list has ended and the rest means nothing."""
     return data.StructLayout({"valid": 1, "value": signed(32), "index": INDEX_BITS})
 
 
 class Sorter(wiring.Component):
     """Keeps the `limits.max_candidates` best items of each pod, best first: a larger value, on ties the lower index.
 
-    i: one item in each cycle for ever, in any order, into the lists of all `pods` of its mask; what does not fit
-    drops off the end. An item taken in cycle t is in its lists from cycle t + `latency`.
-    `pod` (below `pods`) selects the list that `head` shows in the same cycle; `pop` removes its first entry, `head`
-    shows the following one in the next cycle. No item may be taken in the cycle of a `pop` or the one before.
+    `i`: items in any order. One whose value is below all of a full list takes a cycle and is gone. Any other waits in
+    a queue while those before it are sorted in, `insertion(entries, beaten)` cycles each and never more than 5; `i`
+    stops only while the queue is full. Among rows in no particular order such items soon become rare, and an item a
+    cycle gets through.
+    `idle`: no item is inside. Then, in the same cycle, `entry` is that at `place` of the list of `pod` (below `pods`).
     `clear` empties all lists in the next cycle, what is taken in its own cycle included; reset does so too.
 
-    In each cell the item, broadcast from a register, is compared with the entry in one carry chain; then the cell keeps
-    its entry, takes the item, or takes a neighbour's entry. Nothing moves without an item.
+    A list lies in several memories, as at most four words with a place in each. An item meets a word a cycle, the last
+    one first, and what it beats moves a place further, until it finds an entry that it does not beat.
     """
 
     interval = 1
-    """cycles per item"""
-    latency = 2
-    """cycles from an item to `head`"""
+    """cycles per item while the queue is not full"""
+    latency = 3
+    """cycles from an item with no other before it until it is compared with entries"""
 
     def __init__(self, config: Config) -> None:
         self._c = c = config
         super().__init__({
             "clear": In(1),
-            "i": In(stream.Signature(sorter_item(c), always_ready=True)),
+            "i": In(stream.Signature(sorter_item(c))),
             "pod": In(range(max(2, c.pods))),
-            "head": Out(sorter_head()),
-            "pop": In(1),
+            "place": In(range(max(2, c.limits.max_candidates))),
+            "entry": Out(sorter_entry()),
+            "idle": Out(1),
         })
+
+    @staticmethod
+    def together(c: Config) -> int:
+        """entries that an item is compared with in a cycle"""
+        return 1 << max(0, (c.limits.max_candidates - 1).bit_length() - 2)
+
+    @staticmethod
+    def queue(c: Config) -> int:
+        """items that can wait"""
+        return max(32, 2 * c.limits.max_candidates)
+
+    @staticmethod
+    def memories(c: Config) -> list[tuple[int, int, int]]:
+        """(bits of a word, words, how many) of those in it; each has a read port without a register"""
+        words = max(2, -(-c.limits.max_candidates // Sorter.together(c)))
+        pods = max(2, c.pods)
+        return [
+            (_KEY_BITS, (1 << (words - 1).bit_length()) * pods, Sorter.together(c)),
+            (_KEY_BITS + (pods - 1).bit_length(), Sorter.queue(c), 1),
+            (32, pods, 1),
+        ]
+
+    @staticmethod
+    def insertion(c: Config, entries: int, beaten: int) -> int:
+        """cycles that sorting in takes an item, which beats so many of the list's entries"""
+        last, together = min(entries, c.limits.max_candidates - 1), Sorter.together(c)
+        return 1 + last // together - (entries - beaten - 1) // together
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         c, item = self._c, self.i.payload
-        depth = c.limits.max_candidates
-        firsts = []
-        for p in range(c.pods):
-            # An entry is one unsigned number that grows as it gets better: valid, value, inverted index.
-            key, valid = Signal(_KEY_BITS, name=f"key_{p}", reset_less=True), Signal(name=f"valid_{p}")
-            new = Cat(key, valid)
-            value = item.value[p]
-            m.d.sync += valid.eq(self.i.valid & item.pods[p] & ~self.clear)
-            with m.If(self.i.valid):
-                m.d.sync += key.eq(Cat(~item.index, value[:31], ~value[31]))
-            pop = Signal(name=f"pop_{p}")
-            m.d.comb += pop.eq(self.pop & (self.pod == p if c.pods > 1 else 1))
-            keys = [Signal(_KEY_BITS, name=f"key_{p}_{k}", reset_less=True) for k in range(depth)]
-            valids = [Signal(name=f"valid_{p}_{k}") for k in range(depth)]
-            beaten = [Signal(name=f"beaten_{p}_{k}") for k in range(depth)]  # by the new item: none, or all from one on
-            cells = [Cat(key, valid) for key, valid in zip(keys, valids, strict=True)]
-            with m.If(valid):
-                m.d.comb += [bit.eq(new > cell) for bit, cell in zip(beaten, cells, strict=True)]
-            with m.If(valid | pop):  # one condition for all: most of the time nothing moves
-                for k, cell in enumerate(cells):
-                    with m.If(pop):
-                        m.d.sync += cell.eq(cells[k + 1] if k + 1 < depth else 0)
-                    with m.Elif(beaten[k]):
-                        m.d.sync += cell.eq(Mux(beaten[k - 1], cells[k - 1], new) if k > 0 else new)
-            with m.If(self.clear):
-                m.d.sync += [entry.eq(0) for entry in valids]
-            firsts.append(cells[0])
+        depth, together, places = c.limits.max_candidates, self.together(c), self.queue(c)
+        pod_shape, word_shape = range(max(2, c.pods)), range(max(2, -(-depth // together)))
+        last, last_bank = divmod(depth - 1, together)
+        key_shape = data.StructLayout({"index": INDEX_BITS, "value": 32})  # unsigned, grows as an entry gets better
+        counts, full = Signal(data.ArrayLayout(range(depth + 1), c.pods)), Signal(c.pods)
 
-        first = Signal(_KEY_BITS + 1)
-        with m.Switch(self.pod if c.pods > 1 else Const(0)):
-            for p, entry in enumerate(firsts):
-                with m.Case(p):
-                    m.d.comb += first.eq(entry)
+        def of(pod: Value) -> Value | int:
+            """place of a pod in arrays of one a pod"""
+            return pod if c.pods > 1 else 0
+
+        # what is below the last of a full list goes, as that was a few cycles ago
+        m.submodules.lowest = lowest = Memory(shape=32, depth=max(2, c.pods), init=[])
+        m.submodules.queue = queue = ResetInserter(self.clear)(
+            fifo.SyncFIFO(width=_KEY_BITS + len(self.pod), depth=places))
+        new, new_pod, new_valid = Signal(key_shape, reset_less=True), Signal(pod_shape, reset_less=True), Signal()
+        low, set_low = lowest.read_port(domain="comb"), lowest.write_port()
         m.d.comb += [
-            self.head.index.eq(~first[:INDEX_BITS]),
-            self.head.value.eq(Cat(first[INDEX_BITS:_KEY_BITS - 1], ~first[_KEY_BITS - 1])),
-            self.head.valid.eq(first[_KEY_BITS]),
+            self.i.ready.eq(queue.w_level < places - 1), low.addr.eq(new_pod),
+            queue.w_data.eq(Cat(new, new_pod)),
+            queue.w_en.eq(new_valid & (~full.bit_select(of(new_pod), 1) | (new.value >= low.data))),
+        ]
+        m.d.sync += new_valid.eq(self.i.valid & self.i.ready & ~self.clear)
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [
+                new.index.eq(~item.index), new.value.eq(Cat(item.value[:31], ~item.value[31])), new_pod.eq(item.pod)]
+
+        # the item that is sorted in: the word of entries that it meets, which of these do not exist
+        key, pod, word = Signal(key_shape, reset_less=True), Signal(pod_shape, reset_less=True), Signal(word_shape)
+        absent = Signal(together)
+        sorting, moved, above = Signal(), Signal(), Signal()  # beaten entries behind the word; there is no word
+        beaten = Signal(together)
+        done, load = Signal(), Signal()
+        queued, queued_pod = queue.r_data[:_KEY_BITS], queue.r_data[_KEY_BITS:]
+        count = Signal(range(depth + 1))
+        m.d.comb += [
+            done.eq(~beaten[0]), load.eq(queue.r_rdy & (~sorting | done)), queue.r_en.eq(load),
+            count.eq(counts[of(queued_pod)]), self.idle.eq(~new_valid & ~queue.r_rdy & ~sorting),
+        ]
+        with m.If(sorting):
+            m.d.sync += [word.eq(word - 1), above.eq(word == 0), absent.eq(0), moved.eq(1), sorting.eq(~done)]
+        with m.If(load):
+            all_there = count == depth
+            m.d.sync += [
+                key.eq(queued), pod.eq(queued_pod), sorting.eq(1), moved.eq(0), above.eq(0),
+                word.eq(Mux(all_there, last, count // together)),
+            ]
+            for bank in range(together):
+                m.d.sync += absent[bank].eq(Mux(all_there, bank > last_bank, count % together <= bank))
+            with m.If(~all_there):  # it will have a place
+                m.d.sync += counts[of(queued_pod)].eq(count + 1)
+        with m.If(set_low.en):
+            m.d.sync += full.bit_select(of(pod), 1).eq(1)
+        with m.If(self.clear):
+            m.d.sync += [counts.eq(0), full.eq(0), sorting.eq(0)]
+
+        ports = []
+        for bank in range(together):
+            entries = Memory(shape=key_shape, depth=1 << len(Cat(word, pod)), init=[])
+            m.submodules[f"bank_{bank}"] = entries
+            ports.append((entries.read_port(domain="comb"), entries.write_port()))
+        read = [port.data for port, _ in ports]
+        for bank, (meet, move) in enumerate(ports):
+            before = (bank - 1) % together
+            m.d.comb += [
+                meet.addr.eq(Mux(sorting, Cat(word, pod), Cat((self.place // together)[:len(word)], self.pod))),
+                beaten[bank].eq(sorting & ~above & (absent[bank] | (key.as_value() > read[bank].as_value()))),
+                move.data.eq(Mux(beaten[before], read[before], key)),
+            ]
+            if bank > 0:
+                m.d.comb += [move.addr.eq(Cat(word, pod)), move.en.eq(beaten[bank])]
+            else:  # behind the word: the first of that before
+                m.d.comb += [move.addr.eq(Cat((word + 1)[:len(word)], pod)), move.en.eq(sorting & moved)]
+        _, move = ports[last_bank]
+        m.d.comb += [set_low.addr.eq(pod), set_low.data.eq(move.data.value),
+                     set_low.en.eq(move.en & (move.addr[:len(word)] == last) & (counts[of(pod)] == depth))]
+        shown = Signal(key_shape)
+        with m.Switch(self.place % together):
+            for bank in range(together):
+                with m.Case(bank):
+                    m.d.comb += shown.eq(read[bank])
+        m.d.comb += [
+            self.entry.index.eq(~shown.index), self.entry.value.eq(Cat(shown.value[:31], ~shown.value[31])),
+            self.entry.valid.eq(self.place < counts[of(self.pod)]),
         ]
         return m

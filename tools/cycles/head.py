@@ -16,12 +16,11 @@ _LONGEST_SHIFT = 40
 def full(engine: Engine, op: Op) -> None:
     """HEAD: exact logits of all rows to the sorter"""
     c, t, now = engine.config, engine.timing, engine.now
-    group, pace = 4 + c.lanes * op["beats"], 1.0
+    group, row = 4 + c.lanes * op["beats"], float(now.tokens)
     if now.logits:  # a write for each token and row
-        row = now.tokens * max(1.0, (engine.port.write_latency + t.write) / c.memory.max_writes)
-        pace = max(1.0, row * c.lanes / group)
+        row *= max(1.0, (engine.port.write_latency + t.write) / c.memory.max_writes)
     ready = max(engine.taken + 1, engine.vector - 5)  # records come first
-    _rows(engine, op, group, engine.depend(ready) + 1, pace)
+    _rows(engine, op, group, engine.depend(ready) + 1, row)
     if now.logits:
         engine.written = engine.listed + engine.port.write_latency + t.write
 
@@ -32,12 +31,12 @@ def search(engine: Engine, op: Op) -> None:
     if op["margins"]:
         ready += engine.timing.scale + min(op["margin_s"], _LONGEST_SHIFT)
     engine.groups = max(1, op["groups"])
-    _rows(engine, op, 1 + op["margins"] + engine.config.lanes * op["beats"], ready + 1, 1.0)
+    _rows(engine, op, 1 + op["margins"] + engine.config.lanes * op["beats"], ready + 1, engine.now.tokens)
 
 
-def _rows(engine: Engine, op: Op, group: int, ready: float, pace: float) -> None:
-    """groups of so many beats"""
-    t, groups = engine.timing, op["groups"]
+def _rows(engine: Engine, op: Op, group: int, ready: float, row: float) -> None:
+    """groups of so many beats; a row takes the head so many cycles"""
+    t, groups, pace = engine.timing, op["groups"], max(1.0, row * engine.config.lanes / group)
     end = engine.beats(groups * group, ready, engine.ask(2, max(1, groups)), op["address"], pace=pace, request=group)
     rows = end + t.row + 1 if groups else end - 1
     engine.listed = rows + t.sorter + t.settle
@@ -92,4 +91,4 @@ def _read(engine: Engine, op: Op, ready: float, count: int) -> float:
     interval = max(beats + 2, 6 + bits, (engine.port.read_latency + t.read + 12) / flying)
     first = engine.beats(1, ready + 4, engine.here(ready + 8 + bits))
     engine.beats(count * (beats + 1) - 1, first, first)
-    return first + beats + (count - 1) * interval + t.row + t.sorter + t.settle
+    return first + beats + (count - 1) * interval + t.row + t.sorter

@@ -87,6 +87,7 @@ def _stated(config: Config) -> Timing:
     from ...hdl.engine.requantise import Requantiser
     from ...hdl.engine.router import Router
     from ...hdl.engine.sfu import Sfu
+    from ...hdl.engine.sorter import Sorter
     from ...hdl.engine.sources import requantiser_tag
     from ...hdl.memory.reader import PROGRAM_BURST, PROGRAM_FIFO, Reader
     from ...hdl.memory.writer import Writer
@@ -122,7 +123,7 @@ def _stated(config: Config) -> Timing:
         merge=Merge.latency,
         cache_tile=2,
         lists=ListMerge(config).latency + 2 * Boundary.latency + 2,
-        sorter=requantise + 1,
+        sorter=requantise + Sorter.latency + 2,
         scale=Magnitude.latency(0) + 2,
         settle=SETTLE,
     )

@@ -98,6 +98,7 @@ def _engine(c: Config) -> Iterable[Ram]:
     from ...hdl.engine.row_terms import row_term
     from ...hdl.engine.scores import block_item
     from ...hdl.engine.sfu import Sfu, element
+    from ...hdl.engine.sorter import Sorter
     from ...hdl.engine.sources import requantiser_tag
     from ...hdl.engine.totals import inverse
     from ...hdl.memory.reader import PROGRAM_FIFO
@@ -121,6 +122,9 @@ def _engine(c: Config) -> Iterable[Ram]:
     yield Ram(use="lookup tables", width=16 * p, depth=16 * lim.max_index_beats, count=lanes, parts=p)
     yield Ram(use="coarse scores", width=BOUND_BITS * p, depth=lim.max_shard, parts=p)
     yield Ram(use="coarse scores", width=BOUND_BITS * p, depth=-(-lim.max_shard >> BLOCK_BITS))
+
+    for width, depth, count in Sorter.memories(c):
+        yield Ram(use="sorter", width=width, depth=depth, count=count, clocked=False)
 
     # queues
     yield _fifo("queues", beat + 1, PROGRAM_FIFO)

@@ -15,7 +15,7 @@ from lpu.hdl.common.payloads import OP_BITS, list_word, pass_context, row_job, w
 from lpu.hdl.config import Config
 from lpu.hdl.engine.head import Head, ranked_row
 from lpu.hdl.isa import Opcode, encode
-from lpu.sim.golden.head import LOWEST_BOUND, SCALE_BITS, best_rows, bounds, top
+from lpu.sim.golden.head import LOWEST_BOUND, SCALE_BITS, best_rows, bounds
 from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, largest_is_exhaustive, pack, parameters, run_bench
 
 CONFIGS = {
@@ -185,7 +185,7 @@ class Partner:
                 self.i.queue([{"value": values.tolist(), "index": row, "pods": 1 << pod}], self.pause)
                 answered += 1
         if end:
-            await self.jobs.received(seen + total, within=3_000)
+            await self.jobs.received(seen + total, within=1_000 + 5 * len(expected) * self.tokens)
             bench.check(self.jobs.values[-1]["end"], 1, "end of the jobs")
         self._jobs_seen += total
 
@@ -257,23 +257,23 @@ async def equal_scores(dut: Any) -> None:
 
 @cocotb.test()
 async def full_rate(dut: Any) -> None:
-    """a row every cycle, ranked or bounded; a job every cycle"""
+    """a row in as many cycles as there are tokens once lists are full, ranked or bounded; a job every cycle"""
     f = Partner(dut)
     c = f.c
     await f.reset()
-    rows = 2 * c.lanes
-    rising = np.repeat(np.arange(rows)[:, None], c.pods, axis=1)
-    await f.full(rising, first=0, limit=rows, best=1, tokens=c.pods)
-    f.bench.check(np.diff(f.i.cycles[-rows:]).tolist(), [Head.interval] * (rows - 1), "cycles between logits")
-    seen = len(f.i.cycles)
-    await f.coarse(rising, rising, first=0, limit=rows, k=c.limits.max_candidates, best=1, tokens=c.pods, scan=True,
-                   scale=np.full(c.pods, 100), others=False)
-    f.bench.check(np.diff(f.i.cycles[seen:seen + rows]).tolist(), [Head.interval] * (rows - 1), "cycles between scores")
-    assert top(rising[:, 0], 1)[0] == rows - 1
-    count = min(c.limits.max_candidates, rows) * c.pods
-    if count > 1:
-        first = f.jobs.cycles[:count]
-        f.bench.check(np.diff(first).tolist(), [1] * (count - 1), "cycles between candidates")
+    rows = min(8 * c.lanes, c.limits.max_shard)
+    falling = np.repeat(-np.arange(rows)[:, None], c.pods, axis=1)
+    for tokens in (1, c.pods):
+        later = rows // 2 if tokens > 1 else rows  # a row of many tokens waits for the lists to fill
+        pace = [Head.interval * tokens] * (later - 1)
+        await f.full(falling, first=0, limit=rows, best=1, tokens=tokens)
+        f.bench.check(np.diff(f.i.cycles[-later:]).tolist(), pace, "cycles between logits")
+        seen, jobs = len(f.i.cycles), f._jobs_seen
+        await f.coarse(falling, falling, first=0, limit=rows, k=c.limits.max_candidates, best=1, tokens=tokens,
+                       scan=True, scale=np.full(c.pods, 100), others=False)
+        f.bench.check(np.diff(f.i.cycles[seen + rows - later:seen + rows]).tolist(), pace, "cycles between scores")
+        count = min(c.limits.max_candidates, rows) * tokens
+        f.bench.check(np.diff(f.jobs.cycles[jobs:jobs + count]).tolist(), [1] * (count - 1), "cycles between jobs")
 
 
 @cocotb.test()

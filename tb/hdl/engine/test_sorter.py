@@ -1,7 +1,9 @@
-"""Bench of the sorter: lists of every token against the golden model, whatever the order of items."""
+"""Bench of the sorter: lists of every token against the golden model, whatever the order of items; cycles of
+sorting in, rate, clear and reset at any time."""
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import cocotb
@@ -9,8 +11,8 @@ import numpy as np
 import pytest
 from lpu.hdl.common.payloads import INDEX_BITS
 from lpu.hdl.config import Config, Limits
-from lpu.hdl.engine.sorter import Sorter, sorter_head, sorter_item
-from lpu.sim.golden.head import best_rows, top
+from lpu.hdl.engine.sorter import Sorter, sorter_entry, sorter_item
+from lpu.sim.golden.head import best_rows
 from lpu.tb.bench import Bench, StreamDriver, largest_is_exhaustive, parameters, run_bench, unpack
 
 CONFIGS = {
@@ -34,7 +36,7 @@ class Partner:
         self.i = StreamDriver(bench, dut, "i", sorter_item(c))
         self.lists: list[list[tuple[int, int]]] = [[] for _ in range(c.pods)]
         """(value, index) of each pod, best first"""
-        dut.clear.value = dut.pod.value = dut.pop.value = 0
+        dut.clear.value = dut.pod.value = dut.place.value = 0
 
     async def reset(self) -> None:
         self.lists = [[] for _ in self.lists]
@@ -46,153 +48,168 @@ class Partner:
         await self.bench.cycle()
         self.dut.clear.value = 0
 
-    async def insert(self, values: np.ndarray, indices: np.ndarray, masks: np.ndarray, pause: float = 0.0) -> None:
-        """`values` [item, pod]; returns when they are in the lists"""
-        items = zip(values.tolist(), indices.tolist(), masks.tolist(), strict=True)
-        await self.i.send([{"value": v, "index": i, "pods": m} for v, i, m in items], pause)
+    async def insert(self, values: np.ndarray, indices: np.ndarray, pods: np.ndarray, pause: float = 0.0) -> int:
+        """returns when they are in the lists, and how many cycles after the last was taken that was"""
+        items = zip(values.tolist(), indices.tolist(), pods.tolist(), strict=True)
+        await self.i.send([{"value": v, "index": i, "pod": p} for v, i, p in items], pause)
         for p, entries in enumerate(self.lists):
-            taken = (masks >> p & 1).astype(bool)
+            taken = pods == p
             old = np.array(entries, np.int64).reshape(-1, 2)
-            rows, best = best_rows(np.concatenate([old[:, 0], values[taken, p]]),
+            rows, best = best_rows(np.concatenate([old[:, 0], values[taken]]),
                                    np.concatenate([old[:, 1], indices[taken]]), self.depth)
             entries[:] = zip(best.tolist(), rows.tolist(), strict=True)
-        await self.bench.cycle(Sorter.latency - 1)
+        for cycles in itertools.count(1):  # it is in the cycle behind the last one
+            if int(self.dut.idle.value):
+                return cycles
+            assert cycles < 6 * (Sorter.queue(self.c) + 2)
+            await self.bench.cycle()
+        raise AssertionError
 
-    def head(self) -> tuple[int, int] | None:
-        found = unpack(sorter_head(), int(self.dut.head.value))
+    async def insert_one(self, value: int, index: int, pod: int = 0) -> int:
+        """as `insert`"""
+        return await self.insert(np.array([value]), np.array([index]), np.array([pod]))
+
+    async def insert_random(self, count: int, style: int, pause: float = 0.0) -> None:
+        """that many, each into the list of any pod"""
+        rng = self.bench.rng
+        await self.insert(random_values(rng, count, style), rng.choice(ROWS, count, replace=False),
+                          rng.integers(self.c.pods, size=count), pause)
+
+    def entry(self) -> tuple[int, int] | None:
+        found = unpack(sorter_entry(), int(self.dut.entry.value))
         return (found["value"], found["index"]) if found["valid"] else None
 
-    async def check_heads(self) -> None:
-        """the first of every list, none of them removed"""
-        for p in self.bench.rng.permutation(self.c.pods):
-            self.dut.pod.value = int(p)
+    async def check(self) -> None:
+        """all places of all lists, in any order; one is looked at in a cycle"""
+        for place in self.bench.rng.permutation(self.c.pods * self.depth):
+            pod, at = divmod(int(place), self.depth)
+            self.dut.pod.value, self.dut.place.value = pod, at
             await self.bench.settle()
-            self.bench.check(self.head(), next(iter(self.lists[p]), None), f"head of pod {p}")
-
-    async def take(self, pod: int, count: int, pause: float = 0.0) -> None:
-        """read and remove `count` entries, one a cycle but for pauses; an empty list stays so"""
-        self.dut.pod.value = pod
-        for _ in range(count):
-            while self.bench.rng.random() < pause:
-                await self.bench.cycle()
-            await self.bench.settle()
-            self.bench.check(self.head(), next(iter(self.lists[pod]), None), f"list of pod {pod}")
-            del self.lists[pod][:1]
-            self.dut.pop.value = 1
-            await self.bench.cycle()
-            self.dut.pop.value = 0
-
-    async def check_all(self, pause: float = 0.0) -> None:
-        """empties every list"""
-        for p in self.bench.rng.permutation(self.c.pods):
-            await self.take(int(p), self.depth + 2, pause)
+            expected = self.lists[pod][at] if at < len(self.lists[pod]) else None
+            self.bench.check(self.entry(), expected, f"entry {at} of pod {pod}")
+        self.bench.check(int(self.dut.idle.value), 1, "idle")
 
 
-def random_values(rng: np.random.Generator, shape: tuple[int, int], style: int) -> np.ndarray:
+def random_values(rng: np.random.Generator, count: int, style: int) -> np.ndarray:
     if style == 0:
-        return rng.integers(LOW, HIGH + 1, shape)
+        return rng.integers(LOW, HIGH + 1, count)
     if style == 1:  # many ties
-        return rng.integers(-2, 2, shape)
+        return rng.integers(-2, 2, count)
     if style == 2:
-        return rng.choice([LOW, LOW + 1, -1, 0, 1, HIGH - 1, HIGH], shape)
-    return np.full(shape, rng.choice([LOW, -1, 0, HIGH]))
+        return rng.choice([LOW, LOW + 1, -1, 0, 1, HIGH - 1, HIGH], count)
+    return np.full(count, rng.choice([LOW, -1, 0, HIGH]))
 
 
 @cocotb.test()
 async def random_items(dut: Any) -> None:
-    partner = Partner(dut, limit=60_000)
+    """lists from empty to full and on, looked at in between"""
+    partner = Partner(dut, limit=150_000)
     bench, c = partner.bench, partner.c
     rng = bench.rng
     await partner.reset()
-    await partner.check_all()  # of nothing
+    await partner.check()  # of nothing
     for i in range(8):
-        count = [partner.depth // 2, partner.depth + 1, 2 * partner.depth + 7][i % 3]
-        await partner.insert(random_values(rng, (count, c.pods), i % 4), rng.choice(ROWS, count, replace=False),
-                             rng.integers(1 << c.pods, size=count), [0.0, 0.5][i % 2])
-        await partner.check_heads()
-        await partner.check_all([0.0, 0.4][i // 2 % 2])
-    assert bench.checks == 9 * c.pods * (partner.depth + 2) + 8 * c.pods
+        for count in (int(rng.integers(1, 4)), c.pods * partner.depth // 2, c.pods * partner.depth + 7):
+            await partner.insert_random(count, i % 4, [0.0, 0.5][i // 4])
+            await partner.check()
+        await partner.clear()
+    assert bench.checks == 25 * (c.pods * partner.depth + 1)
 
 
 @cocotb.test()
-async def removal_between_insertions(dut: Any) -> None:
-    partner = Partner(dut, limit=40_000)
-    bench, c = partner.bench, partner.c
-    rng = bench.rng
+async def time_of_sorting_in(dut: Any) -> None:
+    """of an item with no other before it, for lists of some lengths and places at which it ends"""
+    partner = Partner(dut, limit=100_000)
+    bench, c, depth = partner.bench, partner.c, partner.depth
     await partner.reset()
-    for i in range(30):
-        count = int(rng.integers(1, partner.depth + 2))
-        await partner.insert(random_values(rng, (count, c.pods), i % 4), rng.choice(ROWS, count, replace=False),
-                             rng.integers(1 << c.pods, size=count))
-        await partner.take(int(rng.integers(c.pods)), int(rng.integers(1, partner.depth + 1)))
-        await partner.check_heads()
-        if i % 10 == 9:
-            await partner.check_all()
-    assert bench.checks >= 30 * (1 + c.pods)
+    lengths = sorted({*range(min(depth + 1, 11)), depth // 2, depth - 1, depth})
+    tried = 0
+    for length in lengths:
+        for beaten in sorted({*range(min(length + 1, 10)), length // 2, length}):
+            await partner.clear()
+            await partner.insert(np.arange(length, 0, -1) * 10, np.arange(length), np.full(length, c.pods - 1))
+            took = await partner.insert_one(beaten * 10 + 5, 77, c.pods - 1)
+            found = sorted([value for value, _ in partner.lists[-1]], reverse=True)
+            bench.check(found[:length - beaten], list(range(length * 10, beaten * 10, -10)), "the item beats these")
+            if length == depth and not beaten:
+                bench.check(took, 2, "cycles of an item that is not among the best")
+            else:
+                bench.check(took, Sorter.latency + Sorter.insertion(c, length, beaten), f"cycles: {beaten} of {length}")
+            if tried % 5 == 0:
+                await partner.check()
+            tried += 1
+    assert tried >= 3
 
 
 @cocotb.test()
 async def full_rate(dut: Any) -> None:
-    """an item every cycle: ascending values move every cell every time, descending ones fill and then change nothing"""
-    partner = Partner(dut, limit=20_000)
-    bench, c = partner.bench, partner.c
+    """an item a cycle if none is among the best, and of rows in no order; if all are the best, as they are sorted in"""
+    partner = Partner(dut, limit=60_000)
+    bench, c, depth = partner.bench, partner.c, partner.depth
     await partner.reset()
-    count = 3 * partner.depth + 20
-    rising = np.arange(count, dtype=np.int64)
-    everyone = np.full(count, (1 << c.pods) - 1)
-    for values in (rising, -rising, rising // 3, np.zeros(count, np.int64)):
-        columns = values[:, None] + np.arange(c.pods)
-        bench.check(partner.i.idle, True, "nothing waits")
+    count, room = 20 * (depth + 8), Sorter.queue(c)
+    index, pods = np.arange(count), np.arange(count) % c.pods
+    rows = index + depth
+
+    async def intervals(values: np.ndarray, pods: np.ndarray) -> list[int]:
         done = len(partner.i.cycles)
-        await partner.insert(columns, rising + 7, everyone)
-        bench.check(np.diff(partner.i.cycles[done:]).tolist(), [Sorter.interval] * (count - 1), "cycles between items")
-        bench.check([i - 7 for _, i in partner.lists[0]], top(columns[:, 0], partner.depth).tolist(), "twins agree")
-        await partner.check_all()
+        await partner.insert(values, rows, pods)
+        await partner.check()
+        return np.diff(partner.i.cycles[done:]).tolist()
+
+    for p in range(c.pods):
+        await partner.insert(np.full(depth, 1), np.arange(depth), np.full(depth, p))
+    bench.check(await intervals(-index, pods), [Sorter.interval] * (count - 1), "cycles between low items")
+    bench.check(await intervals(np.ones(count, int), pods), [Sorter.interval] * (count - 1), "cycles between equals")
+    await partner.clear()
+    found = await intervals(bench.rng.permutation(count), np.zeros(count, int))
+    bench.check(sum(found) <= (count - 1) * Sorter.interval * 1.05, True, f"{sum(found)} cycles for items in no order")
+    await partner.clear()
+    found = await intervals(index, np.full(count, c.pods - 1))
+    bench.check(found[:room - 2], [Sorter.interval] * (room - 2), "cycles between items while there is room")
+    longest = Sorter.insertion(c, depth, depth)
+    assert longest <= 5
+    bench.check(abs(sum(found[-30:]) - 30 * longest) < 2 * longest, True,
+                f"{sum(found[-30:])} cycles for 30 items that beat all others, {longest} each")
 
 
 @cocotb.test()
-async def timing(dut: Any) -> None:
-    """an item is there after `latency` cycles, not before; a cleared one never"""
-    partner = Partner(dut, limit=5_000)
-    bench, c = partner.bench, partner.c
-    everyone = (1 << c.pods) - 1
+async def clear_at_any_time(dut: Any) -> None:
+    """what was taken is gone, wherever it is; what comes right behind is there"""
+    partner = Partner(dut, limit=60_000)
+    bench, c, depth = partner.bench, partner.c, partner.depth
     await partner.reset()
-    for value in (LOW, 5, HIGH):
-        before = partner.head()
-        await partner.i.send([{"value": [value] * c.pods, "index": 3, "pods": everyone}])
-        for _ in range(Sorter.latency - 1):
-            bench.check(partner.head(), before, "before the item")
-            await bench.cycle()
-        bench.check(partner.head(), (value, 3), "with the item")
-    for wait in range(Sorter.latency + 1):  # the item is taken in the cycle of `clear`, or before it
-        await partner.insert(np.full((1, c.pods), 1), np.array([1]), np.array([everyone]))
-        partner.i.queue([{"value": [HIGH] * c.pods, "index": 0, "pods": everyone}])
+    waits = [*range(Sorter.latency + 5), Sorter.queue(c) - 1]
+    for wait in waits:
+        await partner.insert(np.arange(depth), np.arange(depth), np.zeros(depth, int))
+        partner.i.queue([{"value": HIGH, "index": n, "pod": n % c.pods} for n in range(wait + 1)])
         if wait > 0:
             await bench.cycle(wait)
         await partner.clear()
-        bench.check(partner.i.idle, True, "taken")
-        await partner.check_heads()
-        await bench.cycle(Sorter.latency)
-        await partner.check_heads()
-    await partner.clear()
-    await partner.insert(np.full((1, c.pods), LOW), np.array([ROWS - 1]), np.array([everyone]))  # right behind it
-    await partner.check_all()
+        bench.check((partner.i.idle, int(dut.idle.value)), (True, 1), "all taken, and gone")
+        await partner.check()
+        await bench.cycle(Sorter.latency + 2)
+        await partner.check()
+        await partner.clear()
+        await partner.insert_one(LOW, ROWS - 1)  # right behind it
+        await partner.check()
+    assert bench.checks == len(waits) * (3 * (c.pods * depth + 1) + 1)
 
 
 @cocotb.test()
 async def reset_in_mid_stream(dut: Any) -> None:
-    partner = Partner(dut, limit=20_000)
+    partner = Partner(dut, limit=30_000)
     bench, c = partner.bench, partner.c
-    rng = bench.rng
     await partner.reset()
-    for cycles in (1, 2, 7):
-        partner.i.queue([{"value": [HIGH] * c.pods, "index": n, "pods": (1 << c.pods) - 1} for n in range(9)])
+    for cycles in (1, 2, 7, 40):
+        partner.i.queue([{"value": n, "index": n, "pod": 0} for n in range(60)])
         await bench.cycle(cycles)
         await partner.reset()
-        await partner.check_heads()
-        await partner.insert(random_values(rng, (9, c.pods), 0), np.arange(9), rng.integers(1 << c.pods, size=9))
-        await partner.check_all()
-    assert bench.checks == 3 * c.pods * (partner.depth + 3)
+        bench.check(int(dut.idle.value), 1, "idle")
+        await partner.check()
+        await partner.insert_random(9, 0)
+        await partner.check()
+    assert bench.checks == 4 * (2 * (c.pods * partner.depth + 1) + 1)
 
 
 @pytest.mark.slow
