@@ -8,6 +8,7 @@
 | `pipeline`    | delay lines                                                             |
 | `buffer`      | two places that cut every combinational path of a stream                |
 | `credit_fifo` | FIFO that makes a free-running pipeline elastic                         |
+| `turns`       | words of all pods dealt to one datapath, pod after pod, and collected   |
 | `multiply`    | wide products in slices that fit a DSP                                  |
 | `interpolate` | table with linear interpolation                                         |
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from amaranth.hdl import Module, Shape, ShapeLike, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.fifo import SyncFIFO, SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 
@@ -24,6 +24,7 @@ class CreditFifo(wiring.Component):
     """cycles from `i` to `o` while empty"""
     round_trip = 3
     """cycles beyond the pipeline's own for which a place stays taken when nothing waits"""
+    _queue: type[SyncFIFO] | type[SyncFIFOBuffered] = SyncFIFOBuffered
 
     def __init__(self, shape: ShapeLike, depth: int) -> None:
         if depth < 3:
@@ -40,13 +41,21 @@ class CreditFifo(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.fifo = fifo = SyncFIFOBuffered(width=self._width, depth=self._depth)
+        m.submodules.fifo = fifo = self._queue(width=self._width, depth=self._depth)
         free = Signal(range(self._depth + 1), init=self._depth)
         after = Signal.like(free)
         m.d.comb += [
             fifo.w_data.eq(self.i.payload), fifo.w_en.eq(self.i.valid),
             self.o.payload.eq(fifo.r_data), self.o.valid.eq(fifo.r_rdy), fifo.r_en.eq(self.o.ready),
-            after.eq(free - self.reserve + (self.o.valid & self.o.ready) + self.refund),
+            after.eq(free + (self.o.valid & self.o.ready) + self.refund - self.reserve),
         ]
         m.d.sync += [free.eq(after), self.available.eq(after != 0), self.idle.eq(after == self._depth)]
         return m
+
+
+class PromptCreditFifo(CreditFifo):
+    """One without an output register: `o` comes from a memory with asynchronous read, a cycle sooner."""
+
+    latency = 1
+    round_trip = 2
+    _queue = SyncFIFO

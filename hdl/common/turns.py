@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, ShapeLike, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, ShapeLike, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..config import Config
+from .credit_fifo import PromptCreditFifo
 
 
-def word(c: Config, value: ShapeLike, tag: ShapeLike) -> data.StructLayout:
+def word(c: Config, value: ShapeLike, tag: ShapeLike | None) -> data.StructLayout:
     """a value of every pod, and what they share"""
-    return data.StructLayout({"value": data.ArrayLayout(value, c.pods), "tag": tag})
+    return data.StructLayout({"value": data.ArrayLayout(value, c.pods), **_shared(tag)})
 
 
-def turn(c: Config, value: ShapeLike, tag: ShapeLike) -> data.StructLayout:
+def turn(c: Config, value: ShapeLike, tag: ShapeLike | None) -> data.StructLayout:
     """One pod's value of a word; `first` and `last` turn of the word."""
     return data.StructLayout({
-        "value": value, "tag": tag, "pod": range(max(2, c.pods)), "first": 1, "last": 1})
+        "value": value, **_shared(tag), "pod": range(max(2, c.pods)), "first": 1, "last": 1})
+
+
+def _shared(tag: ShapeLike | None) -> dict[str, ShapeLike]:
+    return {} if tag is None else {"tag": tag}
 
 
 class Deal(wiring.Component):
@@ -51,18 +56,49 @@ class Deal(wiring.Component):
         return m
 
 
+class DealMarked(wiring.Component):
+    """The values of those pods of each word that `pods` marks, lowest first; otherwise as `Deal`. If it marks none,
+    there is one turn, of pod 0."""
+
+    def __init__(self, config: Config, value: ShapeLike, tag: ShapeLike) -> None:
+        self._c = config
+        super().__init__({
+            "pods": In(config.pods),
+            "i": In(stream.Signature(word(config, value, tag))),
+            "o": Out(stream.Signature(turn(config, value, tag))),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        c, o = self._c, self.o.payload
+        begun, rest = Signal(), Signal(c.pods, reset_less=True)  # pods of a word that has begun
+        left, after = Signal(c.pods), Signal(c.pods)
+        m.d.comb += [
+            left.eq(Mux(begun, rest, self.pods)), after.eq(Cat(left[p] & left[:p].any() for p in range(c.pods))),
+            o.value.eq(self.i.payload.value[o.pod] if c.pods > 1 else self.i.payload.value[0]),
+            o.tag.eq(self.i.payload.tag), o.first.eq(~begun), o.last.eq(~after.any()),
+            self.o.valid.eq(self.i.valid), self.i.ready.eq(self.o.ready & o.last),
+        ]
+        for p in reversed(range(c.pods)):
+            with m.If(left[p]):
+                m.d.comb += o.pod.eq(p)
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += [begun.eq(~o.last), rest.eq(after)]
+        return m
+
+
 class Collect(wiring.Component):
     """Turns, in order and always accepted, as words again: `latency` cycles after its last turn.
 
-    Values of pods that had no turn are those of an earlier word; `tag` is that of the last turn. Reset only takes back
+    Values of pods that had no turn are 0; `tag`, if there is one, is that of the last turn. Reset only takes back
     `o.valid`.
     """
 
     latency = 1
     """cycles from the last turn to the word"""
 
-    def __init__(self, config: Config, value: ShapeLike, tag: ShapeLike) -> None:
-        self._c = config
+    def __init__(self, config: Config, value: ShapeLike, tag: ShapeLike | None) -> None:
+        self._c, self._tag = config, tag
         super().__init__({
             "i": In(stream.Signature(turn(config, value, tag), always_ready=True)),
             "o": Out(stream.Signature(word(config, value, tag), always_ready=True)),
@@ -73,9 +109,51 @@ class Collect(wiring.Component):
         i, kept = self.i.payload, Signal.like(self.o.payload, reset_less=True)
         m.d.comb += self.o.payload.eq(kept)
         m.d.sync += self.o.valid.eq(self.i.valid & i.last)
-        with m.If(self.i.valid):
-            m.d.sync += kept.tag.eq(i.tag)
-            for p in range(self._c.pods):
-                with m.If((i.pod == p) if self._c.pods > 1 else 1):
-                    m.d.sync += kept.value[p].eq(i.value)
+        if self._tag is not None:
+            with m.If(self.i.valid):
+                m.d.sync += kept.tag.eq(i.tag)
+        for p in range(self._c.pods):
+            mine = (i.pod == p) if self._c.pods > 1 else Const(1)
+            with m.If(self.i.valid & i.first & ~mine):
+                m.d.sync += kept.value[p].eq(0)
+            with m.Elif(self.i.valid & mine):
+                m.d.sync += kept.value[p].eq(i.value)
+        return m
+
+
+class CollectFifo(wiring.Component):
+    """Makes a free-running pipeline of turns elastic, as `CreditFifo`, and its output words, as `Collect`.
+
+    depth: places for turns, at least 3. `available`, `reserve`: as of `CreditFifo`. A pipeline of `stages` registers
+    keeps full rate with a depth of `stages + round_trip`. Reset empties it.
+    """
+
+    latency = PromptCreditFifo.latency + Collect.latency
+    """cycles from a word's last turn to the word while empty"""
+    round_trip = PromptCreditFifo.round_trip
+    """cycles beyond the pipeline's own for which a place stays taken when nothing waits"""
+
+    def __init__(self, config: Config, value: ShapeLike, tag: ShapeLike | None, depth: int) -> None:
+        self._c, self._value, self._tag, self._depth = config, value, tag, depth
+        super().__init__({
+            "available": Out(1, init=1),
+            "reserve": In(1),
+            "i": In(stream.Signature(turn(config, value, tag), always_ready=True)),
+            "o": Out(stream.Signature(word(config, value, tag))),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        shape = turn(self._c, self._value, self._tag)
+        m.submodules.fifo = fifo = PromptCreditFifo(shape, self._depth)
+        m.submodules.collect = collect = Collect(self._c, self._value, self._tag)
+        wiring.connect(m, wiring.flipped(self.i), fifo.i)
+        waits = Signal()  # a word that was there before
+        m.d.sync += waits.eq(self.o.valid & ~self.o.ready)
+        m.d.comb += [
+            self.available.eq(fifo.available), fifo.reserve.eq(self.reserve),
+            fifo.o.ready.eq(~self.o.valid | self.o.ready), collect.i.payload.eq(fifo.o.payload),
+            collect.i.valid.eq(fifo.o.valid & fifo.o.ready),
+            self.o.valid.eq(collect.o.valid | waits), self.o.payload.eq(collect.o.payload),
+        ]
         return m

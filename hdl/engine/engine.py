@@ -237,7 +237,7 @@ class Engine(wiring.Component):
         wiring.connect(m, pods.o_row, sources.i_row)
         wiring.connect(m, embed.o, sources.i_embed)
         wiring.connect(m, sources.o, requantiser.i)
-        m.d.comb += sources.op.eq(issue.op)
+        m.d.comb += [sources.op.eq(issue.op), sources.tokens.eq(ports.context.tokens)]
 
         result = requantiser.o
         kind = result.payload.tag.kind
@@ -260,11 +260,6 @@ class Engine(wiring.Component):
         wiring.connect(m, issue.o_load, sfu.i_load)
         wiring.connect(m, sfu.o, router.i)
         wiring.connect(m, router.o_exchange, ports.o_exchange)
-
-        on_the_way = Signal(8)  # inside the requantiser
-        m.d.sync += on_the_way.eq(
-            on_the_way + (requantiser.i.valid & requantiser.i.ready) - (result.valid & result.ready)
-        )
 
         # -- memories written by the units ---------------------------------------------------------------------------
         to_vector = norm.o.payload.to_vector
@@ -320,7 +315,7 @@ class Engine(wiring.Component):
 
         # -- status ----------------------------------------------------------------------------------------------------
         m.d.comb += [
-            issue.units_idle.eq(epilogue.idle & (on_the_way == 0) & sfu.idle & router.idle & osu.idle & cache.idle
+            issue.units_idle.eq(epilogue.idle & requantiser.idle & sfu.idle & router.idle & osu.idle & cache.idle
                                 & head.idle & embed.idle & norm.idle & ~pods.o_row.valid & cache_ops_idle),
             issue.norm_idle.eq(norm.idle), issue.norm_ahead.eq(norm.ahead), router.epoch.eq(issue.epoch),
             issue.embed_idle.eq(embed.idle), issue.writes_idle.eq(writer.idle),

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import enum
 
-from amaranth.hdl import Cat, Const, Module, Mux, ShapeLike, Signal, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, ShapeLike, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from ...sim.golden.osu import SCORE_BITS
-from ..common.credit_fifo import CreditFifo
 from ..common.fixed import ShiftSaturate
 from ..common.payloads import accumulators, parameter_record
 from ..common.pipeline import delay
+from ..common.turns import CollectFifo, DealMarked
 from ..config import Config
 
 MAX_SHIFT = 60
@@ -38,8 +39,10 @@ def width_bits(c: Config) -> tuple[int, ...]:
 
 
 def requantiser_input(c: Config, tag: ShapeLike) -> data.StructLayout:
-    """one element's sums, their record (one for all pods), what to saturate to, and what travels along"""
-    return data.StructLayout({"acc": accumulators(c), "record": parameter_record(), "width": unsigned(2), "tag": tag})
+    """One element's sums, those that count, their record (one for all pods), what to saturate to, and what travels
+    along."""
+    return data.StructLayout({
+        "acc": accumulators(c), "pods": c.pods, "record": parameter_record(), "width": unsigned(2), "tag": tag})
 
 
 def requantiser_output(c: Config, tag: ShapeLike) -> data.StructLayout:
@@ -47,18 +50,23 @@ def requantiser_output(c: Config, tag: ShapeLike) -> data.StructLayout:
     return data.StructLayout({"value": accumulators(c), "clipped": c.pods, "tag": tag})
 
 
+def requantised() -> data.StructLayout:
+    """of one pod"""
+    return data.StructLayout({"value": signed(32), "clipped": 1})
+
+
 class Requantiser(wiring.Component):
-    """`sat((acc + bias) * m >> s)`, round half up, of all pods in step; one element a cycle, order kept.
+    """`sat((acc + bias) * m >> s)`, round half up, of the pods that `pods` marks, one after the other; of the others
+    comes 0. Order is kept, and no cycle lost between elements.
 
     `width` (`Width`) selects the saturation, `tag` is copied. m is any unsigned 16 bits, s any 8 bits (above 60 as 60).
-    The port `clipped` is up for a cycle when a pod's value was clamped, which is legal; the element says whose. While
-    `o` waits the elements inside run on into a FIFO; `i` stops when it has no place left. Reset forgets what is inside.
+    While `o` waits the values inside run on into a FIFO; `i` stops when it has no place left. An element is taken
+    with its last pod, and comes out `latency` cycles later. `idle`: nothing is inside. Reset forgets what is inside.
     """
 
-    latency = 9
-    """cycles from `i` to `o`: sum, products, total, 4 of shift and saturation, 2 of the FIFO"""
-    interval = 1
-    """cycles per element"""
+    latency = 10
+    """cycles from an element's last pod to `o`: its turn, sum, products, total, 4 of shift and saturation, 2 of the
+    FIFO"""
 
     def __init__(self, config: Config, tag_layout: ShapeLike) -> None:
         self._c = c = config
@@ -66,49 +74,64 @@ class Requantiser(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(requantiser_input(c, tag_layout))),
             "o": Out(stream.Signature(requantiser_output(c, tag_layout))),
-            "clipped": Out(1),
+            "idle": Out(1),
         })
+
+    @staticmethod
+    def interval(pods: int) -> int:
+        """cycles per element of which `pods` are marked"""
+        return max(1, pods)
+
+    @classmethod
+    def depth(cls) -> int:
+        """values that may be inside"""
+        return cls.latency - CollectFifo.latency + CollectFifo.round_trip
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         c = self._c
-        stages = self.latency - CreditFifo.latency
-        m.submodules.fifo = fifo = CreditFifo(requantiser_output(c, self._tag), stages + CreditFifo.round_trip)
-        wiring.connect(m, fifo.o, wiring.flipped(self.o))
-        taken = self.i.valid & self.i.ready
-        summed = delay(m, taken, 1, name="summed")
-        multiplied = delay(m, summed, 1, name="multiplied")
+        stages = self.latency - CollectFifo.latency
+        given = data.StructLayout({"record": parameter_record(), "width": unsigned(2)})
+        m.submodules.deal = deal = DealMarked(c, signed(32), given)
+        m.submodules.words = words = CollectFifo(c, requantised(), None, self.depth())
+        m.submodules.tags = tags = SyncFIFO(width=Shape.cast(self._tag).width, depth=self.depth() + 1)
+        i, o, dealt = self.i.payload, self.o.payload, Signal()
         m.d.comb += [
-            self.i.ready.eq(fifo.available), fifo.reserve.eq(taken),
-            fifo.i.valid.eq(delay(m, multiplied, stages - 2, name="taken")),
-            fifo.i.payload.tag.eq(delay(m, self.i.payload.tag, stages, name="tag", shape=self._tag)),
+            deal.i.valid.eq(self.i.valid), self.i.ready.eq(deal.i.ready), deal.pods.eq(i.pods),
+            deal.i.payload.value.eq(i.acc), deal.i.payload.tag.record.eq(i.record),
+            deal.i.payload.tag.width.eq(i.width),
+            deal.o.ready.eq(words.available & tags.w_rdy), dealt.eq(deal.o.valid & deal.o.ready),
+            words.reserve.eq(dealt), tags.w_en.eq(dealt & deal.o.payload.first), tags.w_data.eq(i.tag),
+            self.o.valid.eq(words.o.valid), words.o.ready.eq(self.o.ready), tags.r_en.eq(self.o.valid & self.o.ready),
+            o.tag.eq(tags.r_data), self.idle.eq(tags.level == 0),
         ]
+        for p, one in enumerate(words.o.payload.value):
+            m.d.comb += [o.value[p].eq(one.value), o.clipped[p].eq(one.clipped)]
 
         # 33 × 16 bits in two halves, so that each fits a DSP block with its registers
-        before_shift = stages - ShiftSaturate.latency
-        multiplier = delay(m, self.i.payload.record.m, 1, name="m")
-        shift = self.i.payload.record.s
-        clamped = Signal(6)
-        m.d.sync += clamped.eq(Mux(shift > MAX_SHIFT, MAX_SHIFT, shift))
-        shift = delay(m, clamped, before_shift - 1, name="s")
-        select = delay(m, self.i.payload.width, before_shift, name="width")
-        clipped = []
-        for p in range(c.pods):
-            sum_ = Signal(signed(33), name=f"sum_{p}")
-            low, high = Signal(signed(34), name=f"low_{p}"), Signal(signed(33), name=f"high_{p}")
-            total = Signal(signed(49), name=f"total_{p}")
-            with m.If(taken):
-                m.d.sync += sum_.eq(self.i.payload.acc[p] + self.i.payload.record.bias)
-            with m.If(summed):
-                m.d.sync += [
-                    low.eq(Cat(sum_[:17], Const(0, 1)).as_signed() * Cat(multiplier, Const(0, 1)).as_signed()),
-                    high.eq(sum_[17:].as_signed() * Cat(multiplier, Const(0, 1)).as_signed()),
-                ]
-            with m.If(multiplied):
-                m.d.sync += total.eq(low + (high << 17))
-            m.submodules[f"shift_{p}"] = shifter = ShiftSaturate(49, 6, width_bits(c))
-            m.d.comb += [shifter.x.eq(total), shifter.s.eq(shift), shifter.select.eq(select),
-                         fifo.i.payload.value[p].eq(shifter.o), fifo.i.payload.clipped[p].eq(shifter.clipped)]
-            clipped.append(shifter.clipped)
-        m.d.sync += self.clipped.eq(Cat(clipped).any() & fifo.i.valid)
+        turn = Signal.like(deal.o.payload, reset_less=True)
+        moves = [delay(m, dealt, n, name=f"moved_{n}") for n in (1, 2, 3)]
+        record = turn.tag.record
+        sum_, multiplier = Signal(signed(33)), Signal(signed(17))
+        low, high, total = Signal(signed(34)), Signal(signed(33)), Signal(signed(49))
+        shift = Signal(6)
+        with m.If(dealt):
+            m.d.sync += turn.eq(deal.o.payload)
+        with m.If(moves[0]):
+            m.d.sync += [sum_.eq(turn.value + record.bias), multiplier.eq(record.m),
+                         shift.eq(Mux(record.s > MAX_SHIFT, MAX_SHIFT, record.s))]
+        with m.If(moves[1]):
+            m.d.sync += [low.eq(Cat(sum_[:17], Const(0, 1)).as_signed() * multiplier),
+                         high.eq(sum_[17:].as_signed() * multiplier)]
+        with m.If(moves[2]):
+            m.d.sync += total.eq(low + (high << 17))
+        m.submodules.shifter = shifter = ShiftSaturate(49, 6, width_bits(c))
+        m.d.comb += [
+            shifter.x.eq(total), shifter.s.eq(delay(m, shift, 2, name="s")),
+            shifter.select.eq(delay(m, turn.tag.width, 3, name="width")),
+            words.i.valid.eq(delay(m, dealt, stages, name="taken")),
+            words.i.payload.value.value.eq(shifter.o), words.i.payload.value.clipped.eq(shifter.clipped),
+        ]
+        for name in ("pod", "first", "last"):
+            m.d.comb += words.i.payload[name].eq(delay(m, turn[name], stages - 1, name=name))
         return m

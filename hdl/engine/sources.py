@@ -41,6 +41,8 @@ class Sources(wiring.Component):
     """Combinational merge; rows go first, since the array cannot wait long for them, then finished sums, then
     embeddings. What has been offered is not overtaken.
 
+    Sums and embeddings, and rows of FINE, say for which pods they are; other rows are for all `tokens`.
+
     `op` is the op that issue executes, and says what rows become:
 
     * ATTENTION: SCORE, with the op's requantiser.
@@ -56,6 +58,7 @@ class Sources(wiring.Component):
     def __init__(self, config: Config) -> None:
         self._c = c = config
         super().__init__({
+            "tokens": In(range(c.pods + 1)),
             "op": In(OP_BITS),
             "i_sum": In(stream.Signature(tagged_sum(c))),
             "i_row": In(stream.Signature(accumulators(c))),
@@ -74,7 +77,8 @@ class Sources(wiring.Component):
         sum_offered = Signal()  # and not yet taken
         m.d.sync += sum_offered.eq((sum_offered | ~self.i_row.valid) & self.i_sum.valid & ~self.o.ready)
         with m.If(self.i_row.valid & ~sum_offered):
-            m.d.comb += [o.acc.eq(self.i_row.payload), o.width.eq(Width.WIDE)]
+            m.d.comb += [o.acc.eq(self.i_row.payload), o.width.eq(Width.WIDE),
+                         o.pods.eq((1 << self.tokens) - 1)]
             with m.Switch(attention.opcode):
                 with m.Case(Opcode.HEAD):
                     self._meet(m, self.i_record)
@@ -92,7 +96,7 @@ class Sources(wiring.Component):
                     self._meet(m, self.i_fine)
                     m.d.comb += [
                         o.record.m.eq(fine.m), o.record.s.eq(fine.s), o.tag.kind.eq(Kind.LOGIT),
-                        o.tag.element.index.eq(fine.index), o.tag.element.pods.eq(fine.pods),
+                        o.tag.element.index.eq(fine.index), o.tag.element.pods.eq(fine.pods), o.pods.eq(fine.pods),
                     ]
                 with m.Default():
                     m.d.comb += [
@@ -105,6 +109,7 @@ class Sources(wiring.Component):
                 self.o.valid.eq(1),
                 self.i_sum.ready.eq(self.o.ready),
                 o.acc.eq(element.acc),
+                o.pods.eq(element.tag.pods),
                 o.record.eq(element.record),
                 o.tag.kind.eq(Kind.ELEMENT),
                 o.tag.element.eq(element.tag),
@@ -118,6 +123,7 @@ class Sources(wiring.Component):
             m.d.comb += [
                 self.o.valid.eq(1),
                 self.i_embed.ready.eq(self.o.ready),
+                o.pods.eq(row.pods),
                 o.record.eq(row.record),
                 o.width.eq(Width.RESIDUAL),
                 o.tag.kind.eq(Kind.ELEMENT),

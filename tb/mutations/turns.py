@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from . import Mutation
 
-_TEST = "tb/hdl/common/test_turns.py::test_turns[4]"
+_TEST, _MARKED = (f"tb/hdl/common/test_turns.py::test_turns[4-{marked}]" for marked in (False, True))
 _FILE = "hdl/common/turns.py"
 
 MUTATIONS = [
-    Mutation(_FILE, "with m.If(self.o.valid & self.o.ready):", "with m.If(self.o.valid):", _TEST,
-             "a turn that waits is left out"),
+    Mutation(_FILE, "with m.If(self.o.valid & self.o.ready):\n            m.d.sync += pod", "with m.If(self.o.valid):\n"
+             "            m.d.sync += pod", _TEST, "a turn that waits is left out"),
     Mutation(_FILE, "o.last.eq(pod + 1 == self.count)", "o.last.eq(pod + 1 == self._c.pods)", _TEST,
              "every word has a turn for every pod"),
     Mutation(_FILE, "m.d.sync += self.o.valid.eq(self.i.valid & i.last)", "m.d.sync += self.o.valid.eq(self.i.valid)",
              _TEST, "a word comes with each of its turns"),
-    Mutation(_FILE, "with m.If((i.pod == p) if self._c.pods > 1 else 1):", "with m.If(1):", _TEST,
+    Mutation(_FILE, "with m.Elif(self.i.valid & mine):", "with m.Elif(self.i.valid):", _TEST,
              "a turn writes the values of all pods"),
+    Mutation(_FILE, "with m.If(self.i.valid & i.first & ~mine):", "with m.If(0):", _TEST,
+             "pods without a turn keep what they had"),
+    Mutation(_FILE, "after.eq(Cat(left[p] & left[:p].any() for p in range(c.pods)))", "after.eq(left & (left << 1))",
+             _MARKED, "a marked pod behind one that is not has no turn"),
+    Mutation(_FILE, "fifo.o.ready.eq(~self.o.valid | self.o.ready)", "fifo.o.ready.eq(1)", _MARKED,
+             "a word that waits is overwritten"),
+    Mutation(_FILE, "waits.eq(self.o.valid & ~self.o.ready)", "waits.eq(0)", _MARKED, "a word that waits is gone"),
 ]

@@ -114,7 +114,7 @@ def _stated(config: Config) -> Timing:
         row=operands + pods.row_latency,
         requantise=requantise,
         element=element,
-        slack=requantise + Sfu.latency + 2 * (CreditFifo.round_trip - CreditFifo.latency) + Router.latency
+        slack=Requantiser.depth() + 1 + Sfu.latency + CreditFifo.round_trip - CreditFifo.latency + Router.latency
         + 2 * Buffer.places,
         exchange=Exchange(config).latency + 2 * Boundary.latency,
         scores=operands + pods.row_latency + requantise + Osu.SCORE_LATENCY + 1,

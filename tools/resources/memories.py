@@ -93,7 +93,7 @@ def _engine(c: Config) -> Iterable[Ram]:
     from ...hdl.engine.osu import Osu
     from ...hdl.engine.parameters import _BEATS
     from ...hdl.engine.pods import Pods, drained_lane
-    from ...hdl.engine.requantise import Requantiser, requantiser_output
+    from ...hdl.engine.requantise import Requantiser, requantised
     from ...hdl.engine.row_records import row_record
     from ...hdl.engine.row_terms import row_term
     from ...hdl.engine.scores import block_item
@@ -140,8 +140,8 @@ def _engine(c: Config) -> Iterable[Ram]:
     yield _fifo("queues", row_record(c).size, Pods.ROW_FIFO)
     yield _fifo("queues", row_term().size, Pods.ROW_FIFO)
     spare = CreditFifo.round_trip  # places beyond a pipeline's stages
-    inside = Requantiser.latency - CreditFifo.latency
-    yield _fifo("queues", requantiser_output(c, requantiser_tag()).size, inside + spare)
+    yield Ram(use="queues", width=turn(c, requantised(), None).size, depth=Requantiser.depth(), clocked=False)
+    yield Ram(use="queues", width=requantiser_tag().size, depth=Requantiser.depth() + 1, clocked=False)
     yield _fifo("queues", element(c).size, Sfu.latency - CreditFifo.latency + spare)
     yield _fifo("queues", turn(c, 32, 1).size, Merge.STAGES + spare)
     sums = (16 + (num.block - 1).bit_length()) * p

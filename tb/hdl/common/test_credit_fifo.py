@@ -9,21 +9,26 @@ import pytest
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-from lpu.hdl.common.credit_fifo import CreditFifo
+from lpu.hdl.common.credit_fifo import CreditFifo, PromptCreditFifo
 from lpu.hdl.common.pipeline import delay
 from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, parameters, run_bench
+
+
+def kind(prompt: bool) -> type[CreditFifo]:
+    """the FIFO under test"""
+    return PromptCreditFifo if prompt else CreditFifo
 
 
 class Pipeline(wiring.Component):
     """`stages` registers in front of a FIFO of `depth` places; words with their top bit set come to nothing"""
 
-    def __init__(self, stages: int, depth: int) -> None:
-        self._stages, self._depth = stages, depth
+    def __init__(self, stages: int, depth: int, prompt: bool) -> None:
+        self._stages, self._depth, self._kind = stages, depth, kind(prompt)
         super().__init__({"i": In(stream.Signature(16)), "o": Out(stream.Signature(16)), "idle": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.fifo = fifo = CreditFifo(16, self._depth)
+        m.submodules.fifo = fifo = self._kind(16, self._depth)
         taken = self.i.valid & self.i.ready
         m.d.comb += [
             self.i.ready.eq(fifo.available), fifo.reserve.eq(taken), self.idle.eq(fifo.idle),
@@ -54,14 +59,14 @@ async def nothing_lost(dut: Any) -> None:
 @cocotb.test()
 async def full_rate(dut: Any) -> None:
     bench = Bench(dut)
-    stages, depth = parameters()["stages"], parameters()["depth"]
+    stages, depth, fifo = parameters()["stages"], parameters()["depth"], kind(parameters()["prompt"])
     driver, monitor = StreamDriver(bench, dut, "i", 16), StreamMonitor(bench, dut, "o", 16)
     await bench.reset()
     monitor.expect(range(100))
     await driver.send(range(100))
     await monitor.drained()
-    bench.check(monitor.cycles[0] - driver.cycles[0], stages + CreditFifo.latency, "latency")
-    if depth == stages + CreditFifo.round_trip:
+    bench.check(monitor.cycles[0] - driver.cycles[0], stages + fifo.latency, "latency")
+    if depth == stages + fifo.round_trip:
         bench.check(driver.cycles[-1] - driver.cycles[0], 99, "full rate")
 
 
@@ -87,10 +92,11 @@ async def stuck_output(dut: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("stages", "depth"), [(1, 3), (4, 4 + CreditFifo.round_trip), (2, 32)])
-def test_credit_fifo(stages: int, depth: int) -> None:
-    run_bench(Pipeline(stages, depth), "lpu.tb.hdl.common.test_credit_fifo", name=f"credit_{stages}_{depth}",
-              parameters={"stages": stages, "depth": depth})
+@pytest.mark.parametrize(("stages", "depth", "prompt"), [
+    (1, 3, False), (4, 4 + CreditFifo.round_trip, False), (2, 32, False), (4, 4 + PromptCreditFifo.round_trip, True)])
+def test_credit_fifo(stages: int, depth: int, prompt: bool) -> None:
+    run_bench(Pipeline(stages, depth, prompt), "lpu.tb.hdl.common.test_credit_fifo", name=f"credit_{stages}_{depth}",
+              parameters={"stages": stages, "depth": depth, "prompt": prompt})
 
 
 def test_too_shallow_is_refused() -> None:

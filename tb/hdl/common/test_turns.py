@@ -10,11 +10,13 @@ from amaranth.hdl import Module, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from lpu.hdl.common.credit_fifo import CreditFifo
-from lpu.hdl.common.turns import Collect, Deal, turn, word
+from lpu.hdl.common.pipeline import delay
+from lpu.hdl.common.turns import Collect, CollectFifo, Deal, DealMarked, turn, word
 from lpu.hdl.config import Config
 from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, parameters, run_bench
 
-VALUE, TAG = signed(12), 9
+VALUE, TAG = signed(12), 16
+STAGES = 3
 
 
 class DealAndCollect(wiring.Component):
@@ -47,28 +49,56 @@ class DealAndCollect(wiring.Component):
         return m
 
 
+class MarkedAndCollected(wiring.Component):
+    """As `DealAndCollect`, with `STAGES` registers; a word's tag marks its pods."""
+
+    def __init__(self, config: Config) -> None:
+        self._c = config
+        super().__init__(DealAndCollect(config).signature)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.deal = deal = DealMarked(self._c, VALUE, TAG)
+        m.submodules.collect = collect = CollectFifo(self._c, VALUE, TAG, STAGES + CollectFifo.round_trip)
+        wiring.connect(m, wiring.flipped(self.i), deal.i)
+        wiring.connect(m, collect.o, wiring.flipped(self.o))
+        dealt = deal.o.valid & deal.o.ready
+        m.d.comb += [
+            deal.pods.eq(self.i.payload.tag), deal.o.ready.eq(collect.available), collect.reserve.eq(dealt),
+            self.turn.valid.eq(dealt), self.turn.payload.eq(deal.o.payload),
+            collect.i.valid.eq(delay(m, dealt, STAGES)),
+            collect.i.payload.eq(delay(m, deal.o.payload.as_value(), STAGES)),
+        ]
+        return m
+
+
 class _Harness:
     def __init__(self, dut: Any) -> None:
+        self.marked = parameters()["marked"]
         self.c = c = Config.from_dict(parameters()["config"])
         self.bench = Bench(dut)
         self.driver = StreamDriver(self.bench, dut, "i", word(c, VALUE, TAG))
         self.turns = StreamMonitor(self.bench, dut, "turn", turn(c, VALUE, TAG))
         self.words = StreamMonitor(self.bench, dut, "o", word(c, VALUE, TAG))
-        self.kept = [0] * c.pods
+
+    def pods(self, tag: int) -> list[int]:
+        """that have a turn, in order"""
+        if self.marked:
+            return [p for p in range(self.c.pods) if tag >> p & 1] or [0]
+        return list(range(tag % self.c.pods + 1))
 
     def items(self, count: int, used: int | None = None) -> list[dict[str, Any]]:
-        """words of random counts, or of `used` turns each; expects what comes of them"""
+        """words of random pods, or of `used` turns each; expects what comes of them"""
         c, given = self.c, []
-        for _ in range(count):
+        while len(given) < count:
             values = self.bench.rng.integers(-1 << 11, 1 << 11, c.pods).tolist()
-            tag = int(self.bench.rng.integers(c.pods if used is None else 1)) + (0 if used is None else used - 1)
-            tag += c.pods * int(self.bench.rng.integers((1 << TAG) // c.pods))
-            n = tag % c.pods + 1
-            given.append({"value": values, "tag": tag})
-            self.turns.expect({"value": values[p], "tag": tag, "pod": p, "first": int(p == 0), "last": int(p == n - 1)}
-                              for p in range(n))
-            self.kept[:n] = values[:n]
-            self.words.expect([{"value": [*self.kept], "tag": tag}])
+            tag = int(self.bench.rng.integers(1 << TAG))
+            pods = self.pods(tag)
+            if used in (None, len(pods)):
+                given.append({"value": values, "tag": tag})
+                self.turns.expect({"value": values[p], "tag": tag, "pod": p, "first": int(p == pods[0]),
+                                   "last": int(p == pods[-1])} for p in pods)
+                self.words.expect([{"value": [values[p] if p in pods else 0 for p in range(c.pods)], "tag": tag}])
         return given
 
 
@@ -76,7 +106,6 @@ class _Harness:
 async def dealt_and_collected(dut: Any) -> None:
     h = _Harness(dut)
     await h.bench.reset()
-    await h.driver.send(h.items(20, h.c.pods))  # before which pods without a turn hold anything
     for pause_in, pause_out in ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.3, 0.8)):
         h.words.pause = pause_out
         await h.driver.send(h.items(200), pause_in)
@@ -87,8 +116,6 @@ async def dealt_and_collected(dut: Any) -> None:
 async def full_rate(dut: Any) -> None:
     h = _Harness(dut)
     await h.bench.reset()
-    await h.driver.send(h.items(1, h.c.pods))
-    await h.words.drained()
     for count in range(1, h.c.pods + 1):
         h.driver.cycles.clear()
         h.words.cycles.clear()
@@ -96,7 +123,8 @@ async def full_rate(dut: Any) -> None:
         await h.words.drained()
         h.bench.check(h.driver.cycles[-1] - h.driver.cycles[0], 49 * count, "turns without a bubble")
         h.bench.check(h.words.cycles[-1] - h.words.cycles[0], 49 * count, "words as fast")
-        h.bench.check(h.words.cycles[-1] - h.driver.cycles[-1], 1 + Collect.latency + CreditFifo.latency, "latency")
+        latency = STAGES + CollectFifo.latency if h.marked else 1 + Collect.latency + CreditFifo.latency
+        h.bench.check(h.words.cycles[-1] - h.driver.cycles[-1], latency, "latency")
 
 
 @cocotb.test()
@@ -104,17 +132,18 @@ async def reset_in_mid_word(dut: Any) -> None:
     h = _Harness(dut)
     await h.bench.reset()
     for _ in range(10):
-        h.driver.queue(h.items(1, h.c.pods) + h.items(20))
+        h.driver.queue(h.items(20))
         await h.bench.cycle(int(h.bench.rng.integers(3, 20)))
         await h.bench.reset(1)
-        await h.driver.send(h.items(1, h.c.pods) + h.items(10))
+        await h.driver.send(h.items(10))
         await h.words.drained()
         await h.bench.reset(1)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("marked", [False, True])
 @pytest.mark.parametrize("pods", [1, 4, 16])
-def test_turns(pods: int) -> None:
+def test_turns(pods: int, marked: bool) -> None:
     config = Config(lanes=16, pods=pods)
-    run_bench(DealAndCollect(config), "lpu.tb.hdl.common.test_turns", name=f"turns_{pods}",
-              parameters={"config": config.to_dict()})
+    run_bench((MarkedAndCollected if marked else DealAndCollect)(config), "lpu.tb.hdl.common.test_turns",
+              name=f"turns_{pods}_{marked}", parameters={"config": config.to_dict(), "marked": marked})

@@ -49,12 +49,18 @@ class Fixture:
         self.op(Opcode.FENCE)
 
     def op(self, opcode: Opcode, **fields: int) -> None:
-        """what issue executes"""
+        """what issue executes, in a pass of any tokens"""
+        self.tokens = int(self.rng.integers(1, self.c.pods + 1))
+        self.dut.tokens.value = self.tokens
         self.dut.op.value = int.from_bytes(encode(opcode, **fields), "little")
 
     def integer(self, bits: int, signed: bool = False) -> int:
         """any integer of `bits` bits"""
         return int(self.rng.integers(-(1 << bits - 1) if signed else 0, 1 << (bits - signed)))
+
+    def all(self) -> int:
+        """the pods of the pass's tokens"""
+        return (1 << self.tokens) - 1
 
     def accs(self) -> list[int]:
         """sums of all pods"""
@@ -70,13 +76,13 @@ class Fixture:
         self.op(Opcode.ATTENTION, score_m=m, score_s=s)
         rows = [self.accs() for _ in range(count)]
         self.row.queue(rows, pause)
-        return [{"acc": acc, "record": {"m": m, "s": s, "bias": 0}, "width": int(Width.SCORE),
+        return [{"acc": acc, "pods": self.all(), "record": {"m": m, "s": s, "bias": 0}, "width": int(Width.SCORE),
                  "tag": {"kind": int(Kind.SCORE), "element": NO_TAG}} for acc in rows]
 
     def logits(self, count: int, pause: float) -> list[dict[str, Any]]:
         """rows of a HEAD op with their records"""
         self.op(Opcode.HEAD)
-        found = [{"acc": self.accs(), "record": self.a_record(), "width": int(Width.WIDE),
+        found = [{"acc": self.accs(), "pods": self.all(), "record": self.a_record(), "width": int(Width.WIDE),
                   "tag": {"kind": int(Kind.LOGIT), "element": NO_TAG}} for _ in range(count)]
         self.row.queue([x["acc"] for x in found], pause)
         self.record.queue([x["record"] for x in found], pause)
@@ -90,7 +96,7 @@ class Fixture:
         terms = [{"bias": self.integer(8, signed=True), "radius": self.integer(8)} for _ in range(count)]
         self.row.queue(rows, pause)
         self.term.queue(terms, pause)
-        return [{"acc": acc, "record": {"m": 1 << 15, "s": 15, "bias": term["bias"] << shift},
+        return [{"acc": acc, "pods": self.all(), "record": {"m": 1 << 15, "s": 15, "bias": term["bias"] << shift},
                  "width": int(Width.WIDE),
                  "tag": {"kind": int(Kind.COARSE), "element": {**NO_TAG, "index": term["radius"]}}}
                 for acc, term in zip(rows, terms, strict=True)]
@@ -103,7 +109,8 @@ class Fixture:
                     "pods": 1 << int(self.rng.integers(self.c.pods))} for _ in range(count)]
         self.row.queue(rows, pause)
         self.fine.queue(records, pause)
-        return [{"acc": acc, "record": {"m": r["m"], "s": r["s"], "bias": 0}, "width": int(Width.WIDE),
+        return [{"acc": acc, "pods": r["pods"], "record": {"m": r["m"], "s": r["s"], "bias": 0},
+                 "width": int(Width.WIDE),
                  "tag": {"kind": int(Kind.LOGIT), "element": {**NO_TAG, "index": r["index"], "pods": r["pods"]}}}
                 for acc, r in zip(rows, records, strict=True)]
 
@@ -116,7 +123,8 @@ class Fixture:
                    "gate_shift": self.integer(5), "add": self.integer(1), "packed": self.integer(1),
                    "pods": self.integer(16), "clipped": self.integer(16)}
             width = Width.RESIDUAL if tag["destination"] == Destination.RESIDUAL else Width.ACTIVATION
-            found.append({"acc": self.accs(), "record": self.a_record(), "width": int(width),
+            pods = tag["pods"] % (1 << self.c.pods)
+            found.append({"acc": self.accs(), "pods": pods, "record": self.a_record(), "width": int(width),
                           "tag": {"kind": int(Kind.ELEMENT), "element": tag}})
         self.sum.queue([{"acc": x["acc"], "record": x["record"], "tag": x["tag"]["element"]} for x in found], pause)
         return found
@@ -132,7 +140,7 @@ class Fixture:
             sent.append(element)
             tag = {**NO_TAG, "destination": int(Destination.RESIDUAL), "index": element["index"],
                    "pods": element["pods"], "add": add}
-            found.append({"acc": [element["acc"]] * self.c.pods, "record": element["record"],
+            found.append({"acc": [element["acc"]] * self.c.pods, "pods": element["pods"], "record": element["record"],
                           "width": int(Width.RESIDUAL), "tag": {"kind": int(Kind.ELEMENT), "element": tag}})
         self.embed.queue(sent, pause)
         return found
