@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
-from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ...sim.golden import sfu as golden
-from ..common.credit_fifo import CreditFifo
-from ..common.fixed import ShiftSaturate, saturate
+from ..common.fixed import ShiftSaturate, round_shift, saturate
 from ..common.payloads import accumulators, element_tag
 from ..common.pipeline import delay
+from ..common.turns import CollectFifo, DealMarked
 from ..config import Config
 from ..isa import Function
 
@@ -29,29 +31,30 @@ def table_beat(c: Config) -> data.StructLayout:
 
 
 class Sfu(wiring.Component):
-    """Apply each element's `tag.function`, P tokens in step.
+    """Apply each element's `tag.function` to the pods that `tag.pods` marks, one after the other; of the others comes
+    0.
 
     * NONE passes all 32 bits.
     * ACTIVATE replaces the 16-bit value by its table look-up.
     * GATE: of two adjacent elements (gate, up) comes one, `table(gate)·up >> gate_shift`, with the tag of the second.
     * ROPE: two adjacent elements (a, b) are turned by the token's angle of `tag.pair` and keep their tags.
 
-    Elements stay in order. One element per cycle is taken, in every function and across changes of function
-    (`interval`). An element comes out `latency` cycles after it was taken, if `o` is ready; the first of a RoPE pair
-    waits for the second.
+    Results of all but NONE are the low 16 bits of a value; above them is anything. Elements stay in order. They are
+    taken without a pause, in every function and across changes of function, one in `interval` cycles. An element comes
+    out `latency` cycles after its last pod was taken, if `o` is ready; both of a RoPE pair come after the second, in
+    two cycles.
 
-    The partner sends the elements of a pair one after the other (pauses are allowed), and values of 16 bits to all
-    functions but NONE. Tables are loaded with `i_load`, a beat per cycle: entries (base, step) of the activation table
-    from the first one on, or pairs (cos, sin) of the row of one pod from pair 0 on. They must not change under elements
-    that use them: load when `idle`, and send elements when it is up again.
+    The partner sends the elements of a pair one after the other (pauses are allowed) and for the same pods, and values
+    of 16 bits to all functions but NONE. Tables are loaded with `i_load`, a beat per cycle: entries (base, step) of the
+    activation table from the first one on, or pairs (cos, sin) of the row of one pod from pair 0 on. They must not
+    change under elements that use them: load when `idle`, and send elements when it is up again.
 
     `idle`: no element, no half of a pair and no table beat is inside. Reset empties the unit; the tables stay.
     """
 
-    latency = 17
+    latency = 15
     """cycles from taking an element to its output"""
-    interval = 1
-    """cycles between two elements"""
+    _STAGES = latency - CollectFifo.latency
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -62,142 +65,181 @@ class Sfu(wiring.Component):
             "idle": Out(1),
         })
 
+    @staticmethod
+    def interval(pods: int) -> int:
+        """cycles per element of which `pods` are marked"""
+        return max(1, pods)
+
+    @classmethod
+    def depth(cls) -> int:
+        """values that may be inside; what follows a RoPE pair waits a cycle while its first element leaves"""
+        return cls._STAGES + CollectFifo.round_trip + 1
+
+    @staticmethod
+    def table_rows(c: Config) -> int:
+        """beats of the activation table and of the RoPE rows, in one memory"""
+        return _Tables.base(c) + (c.pods << _Tables.pair_row_bits(c))
+
     def elaborate(self, platform: object) -> Module:
         c = self._config
         m = Module()
-        stages = self.latency - CreditFifo.latency
-        m.submodules.outlet = outlet = CreditFifo(element(c), stages + CreditFifo.round_trip)
-        wiring.connect(m, outlet.o, wiring.flipped(self.o))
-        taken = self.i.valid & self.i.ready
-        m.d.comb += [self.i.ready.eq(outlet.available), outlet.reserve.eq(taken)]
+        m.submodules.deal = deal = DealMarked(c, signed(32), _given())
+        m.submodules.words = words = CollectFifo(c, signed(32), 1, self.depth())
+        m.submodules.tags = tags = SyncFIFO(width=element_tag().size, depth=self.depth() + 1)
 
         # Second elements of pairs are counted, not read off the index: padding and heads at any offset work alike.
-        odd = Signal()
-        tag = self.i.payload.tag
-        with m.If(taken):
-            m.d.sync += odd.eq(_is_paired(tag.function) & ~odd)
-
-        tables = _Tables(m, c, self.i_load)
-        m.d.comb += self.idle.eq(outlet.idle & ~odd & ~tables.loading)
+        odd, dealt = Signal(), Signal()
+        tag, given = self.i.payload.tag, deal.i.payload.tag
+        paired = _is_paired(tag.function)
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += odd.eq(paired & ~odd)
+        m.d.comb += [
+            deal.i.valid.eq(self.i.valid), self.i.ready.eq(deal.i.ready), deal.pods.eq(tag.pods),
+            deal.i.payload.value.eq(self.i.payload.value), given.function.eq(tag.function), given.pair.eq(tag.pair),
+            given.gate_shift.eq(tag.gate_shift), given.first.eq(paired & ~odd), given.second.eq(paired & odd),
+            deal.o.ready.eq(words.available & tags.w_rdy), dealt.eq(deal.o.valid & deal.o.ready),
+            words.reserve.eq(dealt & ~given.first), tags.w_data.eq(tag),
+            tags.w_en.eq(dealt & deal.o.payload.first & ~(given.first & (tag.function == Function.GATE))),
+        ]
 
         # stages 1 to 6: the look-up, beside everything that does not need it
-        arrived = delay(m, taken, 6, name="arrived")
-        second5 = delay(m, _is_paired(tag.function) & odd, 5, name="second5")
-        second = delay(m, second5, 1, name="second")
-        tag5 = delay(m, tag, 5, name="tag5")
-        tag6 = delay(m, tag5, 1, name="tag6")
-        looked_up = (tag5.function == Function.ACTIVATE) | ((tag5.function == Function.GATE) & ~second5)
-        values = []
-        for pod in range(c.pods):
-            given = self.i.payload.value[pod]
-            activated = tables.activate(pod, given, taken)
-            value = Signal(signed(32), name=f"value{pod}")
-            m.d.sync += value.eq(Mux(looked_up, activated, delay(m, given, 5, name=f"given{pod}")))
-            values.append(value)
+        turn = Signal.like(deal.o.payload, reset_less=True)
+        with m.If(dealt):
+            m.d.sync += turn.eq(deal.o.payload)
+        arrived = delay(m, dealt, 1, name="arrived")
+        tables = _Tables(m, c, self.i_load)
+        activated, cos, sin = tables.look_up(turn, arrived)
+        about = data.StructLayout({"tag": _given(), "pod": turn.pod.shape(), "arrived": 1})
+        now = Signal(about)
+        m.d.comb += [now.tag.eq(turn.tag), now.pod.eq(turn.pod), now.arrived.eq(arrived)]
+        at5 = delay(m, now, 4, name="at5")
+        at6 = delay(m, at5, 1, name="at6")
+        function5 = at5.tag.function
+        looked_up = (function5 == Function.ACTIVATE) | ((function5 == Function.GATE) & at5.tag.first)
+        value = Signal(signed(16))
+        low = delay(m, turn.value[:16], 4, name="low", reset_less=True)
+        m.d.sync += value.eq(Mux(looked_up, activated, low.as_signed()))
 
-        # Pairs meet: `last` is the newest element, `before` the one ahead of it. The first of a RoPE pair leaves when
-        # the second arrives, in a cycle in which `last` has nothing of its own to send; the second one cycle later.
-        pending, last_second = Signal(), Signal()
-        last_tag = Signal(element_tag())
-        m.d.sync += pending.eq(arrived & (second | ~_is_paired(tag6.function)))
-        with m.If(arrived):
-            m.d.sync += [last_tag.eq(tag6), last_second.eq(second)]
-        early = arrived & second & (tag6.function == Function.ROPE)
-        m.d.comb += outlet.refund.eq(arrived & ~second & (tag6.function == Function.GATE))
-        is_gate, is_rope = last_tag.function == Function.GATE, last_tag.function == Function.ROPE
+        # pairs meet: the first element's values wait for those of the second
+        m.submodules.firsts = firsts = Memory(shape=signed(16), depth=max(2, c.pods), init=[])
+        keep, kept = firsts.write_port(), firsts.read_port(domain="comb")
+        is_gate = at6.tag.function == Function.GATE
+        a, b, turned_by, other = (Signal(signed(16), name=name) for name in ("a", "b", "turned_by", "other"))
+        factor = Signal(signed(16))  # of a, in the first of two results
+        m.d.comb += [keep.addr.eq(at6.pod), keep.data.eq(value), keep.en.eq(at6.arrived & at6.tag.first),
+                     kept.addr.eq(at6.pod)]
+        m.d.sync += [a.eq(kept.data), b.eq(value), factor.eq(Mux(is_gate, value, cos)), turned_by.eq(cos),
+                     other.eq(Mux(is_gate, 0, sin))]
 
-        # the rest: one or two multiplications, shift, saturation
-        tail = stages - 7
-        m.d.comb += outlet.i.valid.eq(delay(m, pending | early, tail, name="leaving"))
-        m.d.comb += outlet.i.payload.tag.eq(delay(m, last_tag, tail, name="out_tag"))
-        shift = delay(m, Mux(is_gate, last_tag.gate_shift, golden.ROPE_FRAC), 4, name="shift")
-        negate = delay(m, is_rope & ~last_second, 3, name="negate")
-        computed = delay(m, is_gate | is_rope, tail, name="computed")
-        gate, turned = delay(m, is_gate, 1, name="gate"), delay(m, last_second, 1, name="turned")
-        for pod, value in enumerate(values):
-            last, before = Signal(signed(32), name=f"last{pod}"), Signal(signed(16), name=f"before{pod}")
-            with m.If(arrived):
-                m.d.sync += [last.eq(value), before.eq(last)]
-            a, b = Signal(signed(16), name=f"a{pod}"), Signal(signed(16), name=f"b{pod}")
-            m.d.sync += [a.eq(Mux(last_second, before, last)), b.eq(Mux(last_second, last, value))]
-            cos, sin = tables.rotation(pod, last_tag.pair, is_rope)
-            first = _product(m, a, Mux(gate, b, Mux(turned, sin, cos)), f"first{pod}")
-            other = _product(m, b, Mux(gate, 0, Mux(turned, cos, sin)), f"other{pod}")
-            total = Signal(signed(33), name=f"total{pod}")
-            m.d.sync += total.eq(Mux(negate, first - other, first + other))
-            m.submodules[f"shift{pod}"] = narrow = ShiftSaturate(33, 5, [16])
-            m.d.comb += [
-                narrow.x.eq(total),
-                narrow.s.eq(shift),
-                outlet.i.payload.value[pod].eq(Mux(computed, narrow.o, delay(m, last, tail, name=f"plain{pod}"))),
-            ]
+        # the rest: products, sums, shift, saturation
+        products = [Signal(signed(32), name=f"product_{n}") for n in range(4)]
+        first, second = Signal(signed(33)), Signal(signed(33))
+        rounded = Signal(signed(34 - golden.ROPE_FRAC))
+        narrowed = Signal(signed(16))
+        for product, x, y in zip(products, (a, b, a, b), (factor, other, other, turned_by), strict=True):
+            m.d.sync += product.eq(x * y)
+        m.d.sync += [first.eq(products[0] - products[1]), second.eq(products[2] + products[3]),
+                     rounded.eq(round_shift(second, golden.ROPE_FRAC)), narrowed.eq(saturate(rounded, 16))]
+        m.submodules.shifter = shifter = ShiftSaturate(33, 5, [16])
+        shift = delay(m, Mux(is_gate, at6.tag.gate_shift, golden.ROPE_FRAC), 3, name="shift")
+        m.d.comb += [shifter.x.eq(first), shifter.s.eq(shift)]
+        computed = delay(m, is_gate | at6.tag.second, 7, name="computed")
+        is_turned = delay(m, at6.tag.second & ~is_gate, 7, name="is_turned")
+        out = words.i.payload
+        plain = delay(m, value, 7, name="plain", reset_less=True)
+        above = delay(m, turn.value[16:], self._STAGES - 1, name="above", reset_less=True)
+        m.d.comb += [
+            words.i.valid.eq(delay(m, dealt & ~given.first, self._STAGES, name="leaving")), out.tag.eq(is_turned),
+            out.value.eq(Cat(Mux(computed, shifter.o, plain)[:16],
+                             Mux(is_turned, delay(m, narrowed, 2, name="narrow"), above)[:16])),
+        ]
+        for name in ("pod", "first", "last"):
+            m.d.comb += out[name].eq(delay(m, turn[name], self._STAGES - 1, name=f"out_{name}"))
+
+        # words: of a RoPE pair both elements lie in one, the first one in the low halves
+        upper = Signal()
+        sent = self.o.valid & self.o.ready
+        m.d.comb += [
+            self.o.valid.eq(words.o.valid), words.o.ready.eq(self.o.ready & (~words.o.payload.tag | upper)),
+            self.o.payload.tag.eq(tags.r_data), tags.r_en.eq(sent),
+            self.idle.eq((tags.level == 0) & ~odd & ~tables.loading),
+        ]
+        with m.If(sent):
+            m.d.sync += upper.eq(words.o.payload.tag & ~upper)
+        for p, word in enumerate(words.o.payload.value):
+            m.d.comb += self.o.payload.value[p].eq(Cat(Mux(upper, word[16:], word[:16]), word[16:]))
         return m
 
 
+def _given() -> data.StructLayout:
+    """what is to be done with a turn's value; `first`, `second`: of a pair"""
+    return data.StructLayout({"function": 2, "pair": 8, "gate_shift": 5, "first": 1, "second": 1})
+
+
 class _Tables:
-    """The tables of all pods, and the way to load them. A memory row is a beat, so that one loads in a cycle."""
+    """The activation table and behind it the RoPE row of each pod, in one memory, and the way to load them. A memory
+    row is a beat, so that one loads in a cycle."""
+
+    @staticmethod
+    def bank_bits(c: Config) -> int:
+        """log2 of the records in a row"""
+        return (c.beat_bits // _RECORD_BITS - 1).bit_length()
+
+    @classmethod
+    def pair_row_bits(cls, c: Config) -> int:
+        """log2 of the rows for a pod's pairs, rounded up"""
+        return ((c.padded_head_dim // 2 >> cls.bank_bits(c)) - 1).bit_length()
+
+    @classmethod
+    def base(cls, c: Config) -> int:
+        """where the pairs begin: a power of two above all offsets"""
+        pod_bits = (c.pods - 1).bit_length()
+        return 1 << max(1, c.numerics.table_bits - cls.bank_bits(c), pod_bits + cls.pair_row_bits(c))
 
     def __init__(self, m: Module, c: Config, load: stream.Interface) -> None:
         self._m = m
-        bank_bits = (8 * c.lanes // _RECORD_BITS - 1).bit_length()
+        self._bank_bits = self.bank_bits(c)
         self._fraction_bits = 16 - c.numerics.table_bits
-        self._bank_bits = min(bank_bits, c.numerics.table_bits)
-        self._pair_bank_bits = bank_bits
-        table_rows = max(2, 1 << (c.numerics.table_bits - self._bank_bits))
-        pair_rows = c.padded_head_dim // 2 >> bank_bits
-        m.d.comb += load.ready.eq(1)
+        self._row_bits = self.pair_row_bits(c)
+        self._base = self.base(c)
+        m.submodules.tables = tables = Memory(shape=c.beat_bits, depth=Sfu.table_rows(c), init=[])
+        self._read, port = tables.read_port(), tables.write_port()
 
         self.loading = Signal()
         beat = Signal(table_beat(c))
-        row = Signal(range(max(table_rows, pair_rows)))
+        row = Signal(range(self._base))
         m.d.sync += [self.loading.eq(load.valid), beat.eq(load.payload)]
         with m.If(load.valid):
             m.d.sync += row.eq(Mux(load.payload.first, 0, row + 1))
+        m.d.comb += [load.ready.eq(1), port.data.eq(beat.beat), port.en.eq(self.loading),
+                     port.addr.eq(Mux(beat.rope, self._pairs(beat.pod, row), row))]
 
-        self._entries: list[memory.ReadPort] = []
-        self._pairs: list[memory.ReadPort] = []
-        for pod in range(c.pods):
-            for kind, rows, ports in (("table", table_rows, self._entries), ("rope", pair_rows, self._pairs)):
-                m.submodules[f"{kind}{pod}"] = rom = memory.Memory(shape=c.beat_bits, depth=rows, init=[])
-                port = rom.write_port()
-                mine = (beat.pod == pod) & beat.rope if kind == "rope" else ~beat.rope
-                m.d.comb += [port.addr.eq(row), port.data.eq(beat.beat), port.en.eq(self.loading & mine)]
-                ports.append(rom.read_port())
+    def _pairs(self, pod: Value, row: Value) -> Value:
+        """address of a row of pairs"""
+        return self._base | (pod << self._row_bits) | row
 
-    def activate(self, pod: int, value: Value, taken: Value) -> Value:
-        """signed 16 bits, combinational from registers five cycles after `value`"""
+    def look_up(self, turn: data.View, valid: Value) -> tuple[Value, Value, Value]:
+        """(table's value, cos, sin), each signed 16 bits: the first one four cycles after `turn` and combinational from
+        registers, the others five cycles"""
         m, low = self._m, self._fraction_bits
-        offset = Cat(value[:15], ~value[15])  # value + 32768
-        port = self._entries[pod]
-        m.d.comb += [port.addr.eq(offset[low + self._bank_bits:]), port.en.eq(taken)]
-        offset = delay(m, offset, 2, name=f"offset{pod}")
-        row = Signal(port.data.shape(), name=f"row{pod}")
-        m.d.sync += row.eq(port.data)
-        base, step = _halves(row.word_select(offset[low:low + self._bank_bits], _RECORD_BITS))
-        slope = Signal(signed(16 + low), name=f"slope{pod}")
-        m.d.sync += slope.eq(delay(m, step, 1, name=f"step{pod}") * delay(m, offset[:low], 1, name=f"fraction{pod}"))
-        curve = Signal(signed(18 + low), name=f"curve{pod}")
-        m.d.sync += curve.eq(Cat(Const(1 << (low - 1), low), delay(m, base, 2, name=f"base{pod}")).as_signed() + slope)
-        return saturate(curve >> low, 16)
-
-    def rotation(self, pod: int, pair: Value, turning: Value) -> tuple[Value, Value]:
-        """(cos, sin) of `pair`, signed 16 bits, combinational from registers one cycle after it and `turning`"""
-        m, port, bank_bits = self._m, self._pairs[pod], self._pair_bank_bits
-        bank = delay(m, pair[:bank_bits], 1, name=f"bank{pod}")
-        m.d.comb += [port.addr.eq(pair[bank_bits:]), port.en.eq(turning)]
-        return _halves(port.data.word_select(bank, _RECORD_BITS))
+        offset = Cat(turn.value[:15], ~turn.value[15])  # value + 32768
+        entry, pair = offset[low:], turn.tag.pair
+        turning = turn.tag.function == Function.ROPE
+        m.d.comb += [
+            self._read.en.eq(valid),
+            self._read.addr.eq(Mux(turning, self._pairs(turn.pod, pair >> self._bank_bits), entry >> self._bank_bits)),
+        ]
+        bank = delay(m, Mux(turning, pair[:self._bank_bits], entry[:self._bank_bits]), 1, name="bank")
+        record = Signal(_RECORD_BITS)
+        m.d.sync += record.eq(self._read.data.word_select(bank, _RECORD_BITS))
+        lower, upper = record[:16].as_signed(), record[16:].as_signed()
+        slope, curve = Signal(signed(16 + low)), Signal(signed(18 + low))
+        m.d.sync += [
+            slope.eq(upper * delay(m, offset[:low], 2, name="fraction")),
+            curve.eq(Cat(Const(1 << (low - 1), low), delay(m, lower, 1, name="base")).as_signed() + slope),
+        ]
+        return saturate(curve >> low, 16), delay(m, lower, 3, name="cos"), delay(m, upper, 3, name="sin")
 
 
 def _is_paired(function: Value) -> Value:
     return (function == Function.GATE) | (function == Function.ROPE)
-
-
-def _halves(record: Value) -> tuple[Value, Value]:
-    return record[:16].as_signed(), record[16:].as_signed()
-
-
-def _product(m: Module, a: Value, b: Value, name: str) -> Value:
-    """signed product of two times 16 bits, two cycles later"""
-    product = Signal(signed(32), name=name)
-    m.d.sync += product.eq(delay(m, a, 1, name=f"{name}_a") * delay(m, b, 1, name=f"{name}_b", shape=signed(16)))
-    return product

@@ -72,7 +72,6 @@ def timing(config: Config) -> Timing:
 
 def _stated(config: Config) -> Timing:
     from ...hdl.common.buffer import Buffer
-    from ...hdl.common.credit_fifo import CreditFifo
     from ...hdl.control.exchange import Exchange
     from ...hdl.control.list_merge import ListMerge
     from ...hdl.engine.boundary import Boundary
@@ -114,8 +113,7 @@ def _stated(config: Config) -> Timing:
         row=operands + pods.row_latency,
         requantise=requantise,
         element=element,
-        slack=Requantiser.depth() + 1 + Sfu.latency + CreditFifo.round_trip - CreditFifo.latency + Router.latency
-        + 2 * Buffer.places,
+        slack=Requantiser.depth() + Sfu.depth() + 2 + Router.latency + 2 * Buffer.places,
         exchange=Exchange(config).latency + 2 * Boundary.latency,
         scores=operands + pods.row_latency + requantise + Osu.SCORE_LATENCY + 1,
         reciprocal=2 * Osu.reciprocal_latency(1) - Osu.reciprocal_latency(2),

@@ -84,7 +84,7 @@ def range_bits(values: NDArray) -> int:
 def _engine(c: Config) -> Iterable[Ram]:
     from ...hdl.common.credit_fifo import CreditFifo
     from ...hdl.common.fixed import ShiftSaturate
-    from ...hdl.common.payloads import OP_BITS, accumulators, row_job
+    from ...hdl.common.payloads import OP_BITS, accumulators, element_tag, row_job
     from ...hdl.common.turns import turn
     from ...hdl.control.fetch import fetched_op
     from ...hdl.engine.bound_memory import BLOCK_BITS
@@ -97,7 +97,7 @@ def _engine(c: Config) -> Iterable[Ram]:
     from ...hdl.engine.row_records import row_record
     from ...hdl.engine.row_terms import row_term
     from ...hdl.engine.scores import block_item
-    from ...hdl.engine.sfu import Sfu, element
+    from ...hdl.engine.sfu import Sfu
     from ...hdl.engine.sorter import Sorter
     from ...hdl.engine.sources import requantiser_tag
     from ...hdl.engine.totals import inverse
@@ -110,9 +110,7 @@ def _engine(c: Config) -> Iterable[Ram]:
     yield Ram(use="gathered activations", width=16 * p, depth=c.gather_depth, parts=p)
     yield Ram(use="vector buffer", width=16 * p, depth=lim.vector_rows, count=lanes)
     yield _fifo("norm records", beat, c.norm_beats)
-    entries = beat // 32  # of (base, step), or of (cosine, sine), in a row
-    yield Ram(use="activation tables", width=beat, depth=max(2, (1 << num.table_bits) // entries), count=p)
-    yield Ram(use="RoPE", width=beat, depth=c.padded_head_dim // 2 // entries, count=p)
+    yield Ram(use="activation and RoPE", width=beat, depth=Sfu.table_rows(c))
     yield Ram(use="softmax", width=(SCORE_BITS + 1) * p, depth=2 * num.block)
     yield Ram(use="softmax", width=32, depth=c.padded_head_dim * p)
     yield _rom("softmax", exp2_table(num.exp_bits), p)
@@ -142,7 +140,9 @@ def _engine(c: Config) -> Iterable[Ram]:
     spare = CreditFifo.round_trip  # places beyond a pipeline's stages
     yield Ram(use="queues", width=turn(c, requantised(), None).size, depth=Requantiser.depth(), clocked=False)
     yield Ram(use="queues", width=requantiser_tag().size, depth=Requantiser.depth() + 1, clocked=False)
-    yield _fifo("queues", element(c).size, Sfu.latency - CreditFifo.latency + spare)
+    yield Ram(use="queues", width=turn(c, 32, 1).size, depth=Sfu.depth(), clocked=False)
+    yield Ram(use="queues", width=element_tag().size, depth=Sfu.depth() + 1, clocked=False)
+    yield Ram(use="queues", width=16, depth=max(2, p), clocked=False)  # first values of pairs
     yield _fifo("queues", turn(c, 32, 1).size, Merge.STAGES + spare)
     sums = (16 + (num.block - 1).bit_length()) * p
     for width in (block_item(c).size, block_item(c).size, sums):

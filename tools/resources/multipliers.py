@@ -50,10 +50,10 @@ def _engine(c: Config) -> Iterable[Multiplier]:
 
     p, num, w = c.pods, c.numerics, Widths.of(c)
     yield Multiplier(use="array", a=OPERAND_BITS, b=17, count=c.lanes * p)
-    yield Multiplier(use="requantiser", a=18, b=17, count=p)
-    yield Multiplier(use="requantiser", a=16, b=17, count=p)
-    yield Multiplier(use="activation slope", a=16, b=16 - num.table_bits + 1, count=p)
-    yield Multiplier(use="gate and RoPE", a=16, b=16, count=2 * p)
+    yield Multiplier(use="requantiser", a=18, b=17)
+    yield Multiplier(use="requantiser", a=16, b=17)
+    yield Multiplier(use="activation slope", a=16, b=16 - num.table_bits + 1)
+    yield Multiplier(use="gate and RoPE", a=16, b=16, count=4)
     for use, table, bits, count in (
         ("softmax", exp2_table(num.exp_bits), SCORE_FRAC - num.exp_bits, p),
         ("softmax", reciprocal_table(num.reciprocal_bits), 15 - num.reciprocal_bits, 1),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import ANY
 
 import cocotb
 import numpy as np
 import pytest
+from amaranth.hdl import signed
+from amaranth.lib import data
 from lpu.hdl.config import Config, preset
 from lpu.hdl.engine.sfu import Sfu, element, table_beat
 from lpu.hdl.isa import Function
@@ -35,11 +38,13 @@ class Fixture:
     def __init__(self, dut: Any, pause: float = 0.0) -> None:
         self.c = c = Config.from_dict(parameters()["config"])
         self.dut = dut
-        self.bench = Bench(dut, limit=30_000)
+        self.bench = Bench(dut, limit=60_000)
         self.rng = self.bench.rng
         self.i = StreamDriver(self.bench, dut, "i", element(c))
         self.load = StreamDriver(self.bench, dut, "i_load", table_beat(c))
-        self.o = StreamMonitor(self.bench, dut, "o", element(c), pause=pause)
+        halves = data.StructLayout({"low": signed(16), "above": 16})
+        result = data.StructLayout({"value": data.ArrayLayout(halves, c.pods), "tag": element(c)["tag"].shape})
+        self.o = StreamMonitor(self.bench, dut, "o", result, pause=pause)
         self.pairs = c.padded_head_dim // 2
 
     def idle(self) -> bool:
@@ -64,8 +69,9 @@ class Fixture:
         return [{"beat": int.from_bytes(data[k:k + size], "little"), "rope": rope, "pod": pod, "first": int(k == 0)}
                 for k in range(0, len(data), size)]
 
-    def run(self, function: Function, count: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """`count` random elements (of pairs: an even number) and what the golden model makes of them"""
+    def run(self, function: Function, count: int, used: int = 0) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """`count` random elements (of pairs: an even number) of any pods, or of `used` pods, and what the golden model
+        makes of them"""
         rng, pods = self.rng, self.c.pods
         if function == Function.NONE:
             x = rng.integers(-1 << 31, 1 << 31, (count, pods))
@@ -76,9 +82,11 @@ class Fixture:
                   "packed": 2, "pods": 1 << 16, "clipped": 1 << 16}
         tags = [{"function": int(function), **{name: int(rng.integers(limit)) for name, limit in limits.items()}}
                 for _ in range(count)]
-        if function == Function.ROPE:
+        for tag in tags if used else []:
+            tag["pods"] = sum(1 << int(p) for p in rng.permutation(pods)[:used])
+        if function in (Function.GATE, Function.ROPE):
             for first, second in zip(tags[0::2], tags[1::2], strict=True):
-                second["pair"] = first["pair"]
+                second["pair"], second["pods"] = first["pair"], first["pods"]
         items = [{"value": v.tolist(), "tag": t} for v, t in zip(x, tags, strict=True)]
         if function == Function.GATE:
             tags = tags[1::2]
@@ -89,9 +97,20 @@ class Fixture:
             y = golden.rope(x.T, self.cos[:, pair], self.sin[:, pair]).T
         else:
             y = golden.activate(x, self.table) if function == Function.ACTIVATE else x
-        return items, [{"value": v.tolist(), "tag": t} for v, t in zip(y.reshape(-1, pods), tags, strict=True)]
+        return items, [{"value": [self.result(function, int(x), bool((t["pods"] % (1 << pods) or 1) >> p & 1))
+                                  for p, x in enumerate(v)], "tag": t}
+                       for v, t in zip(y.reshape(-1, pods), tags, strict=True)]
 
-    def mixture(self, runs: int, longest: int = 12) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    @staticmethod
+    def result(function: Function, value: int, marked: bool) -> dict[str, Any]:
+        """what must come for a pod"""
+        if not marked:
+            return {"low": 0, "above": 0}
+        return {"low": (value + 0x8000) % 0x10000 - 0x8000, "above": value >> 16 & 0xFFFF} \
+            if function == Function.NONE else {"low": value, "above": ANY}
+
+    def mixture(self, runs: int, longest: int = 12,
+                used: int = 0) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """runs of random functions and lengths"""
         items: list[dict[str, Any]] = []
         expected: list[dict[str, Any]] = []
@@ -99,7 +118,7 @@ class Fixture:
             function, count = Function(int(self.rng.integers(4))), int(self.rng.integers(1, longest + 1))
             if function in (Function.GATE, Function.ROPE):
                 count += count % 2
-            some, answers = self.run(function, count)
+            some, answers = self.run(function, count, used)
             items += some
             expected += answers
         return items, expected
@@ -131,23 +150,27 @@ async def full_rate(dut: Any) -> None:
     f = Fixture(dut)
     await f.bench.reset()
     await f.load_tables()
-    for function in Function:
-        items, expected = f.run(function, 60)
+    for used in sorted({1, f.c.pods}):
+        interval = Sfu.interval(used)
+        for function in Function:
+            items, expected = f.run(function, 60, used)
+            f.o.expect(expected)
+            start, out = len(f.i.cycles), len(f.o.cycles)
+            await f.i.send(items)
+            await f.o.drained(within=50)
+            taken, given = np.array(f.i.cycles[start:]), np.array(f.o.cycles[out:])
+            f.bench.check(np.diff(taken), np.full(59, interval), "interval of taking")
+            if function in (Function.GATE, Function.ROPE):
+                taken = taken[1::2]
+            if function == Function.ROPE:
+                taken = np.stack([taken, taken + 1], -1).ravel()
+            f.bench.check(given - taken, np.full(len(given), Sfu.latency), "latency")
+        items, expected = f.mixture(100, used=used)
         f.o.expect(expected)
-        start, out = len(f.i.cycles), len(f.o.cycles)
         await f.i.send(items)
         await f.o.drained(within=50)
-        taken, given = np.array(f.i.cycles[start:]), np.array(f.o.cycles[out:])
-        f.bench.check(np.diff(taken), np.full(59, Sfu.interval), "interval of taking")
-        if function == Function.GATE:
-            taken = taken[1::2]
-        f.bench.check(given - taken, np.full(len(given), Sfu.latency), "latency")
-    items, expected = f.mixture(100)
-    f.o.expect(expected)
-    await f.i.send(items)
-    await f.o.drained(within=50)
-    taken = np.array(f.i.cycles[-len(items):])
-    f.bench.check(np.diff(taken), np.full(len(items) - 1, Sfu.interval), "interval over changes of function")
+        taken = np.array(f.i.cycles[-len(items):])
+        f.bench.check(np.diff(taken), np.full(len(items) - 1, interval), "interval over changes of function")
     assert f.bench.checks > 200
 
 
@@ -163,7 +186,7 @@ async def fills_up_and_waits(dut: Any) -> None:
     f.bench.check(f.i.idle, False, "the unit is full")
     f.bench.check(f.idle(), False, "idle")
     f.o.pause = 0.0
-    await f.o.drained(within=len(items) + 100)
+    await f.o.drained(within=f.c.pods * len(items) + 100)
     await f.bench.until(f.idle, within=5)
     assert f.bench.checks > 40
 
