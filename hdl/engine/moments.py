@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -30,9 +30,10 @@ class Widths:
         return cls(residual=c.numerics.residual_bits, count=(c.limits.max_hidden - 1).bit_length())
 
     @property
-    def high(self) -> int:
-        """x >> 16, signed"""
-        return max(self.residual - 16, 1)
+    def low(self) -> int:
+        """the lower half of x, unsigned: sums of its products with an x of 24 bits fit the accumulator of a DSP, as do
+        those of the upper half"""
+        return self.residual // 2
 
     @property
     def sum(self) -> int:
@@ -56,24 +57,28 @@ class Widths:
         return self.sum + 1
 
     @property
-    def scale_bits(self) -> int:
-        """the right shift of deviation·r; unsigned"""
-        return self.largest_scale.bit_length()
+    def largest_shift(self) -> int:
+        """the right shift of deviation·r for a variance with its upper bit set; one less for each two leading zeros"""
+        return 24 - golden.NORM_FRAC + (self.variance - 18) // 2
 
     @property
     def largest_scale(self) -> int:
-        """that shift for a variance with its upper bit set"""
-        return 24 - golden.NORM_FRAC + (self.variance - 18) // 2
+        """that shift in bytes beyond `smallest_shift`, with r shifted left for the rest"""
+        return (self.variance // 2 - 1) // 8
+
+    @property
+    def smallest_shift(self) -> int:
+        """that shift in bits for the variance 1, with the upper bits that make no byte"""
+        return self.largest_shift - 8 * self.largest_scale
 
 
 def moments(c: Config) -> data.StructLayout:
-    """Sums over the elements x = high·2**16 + low of one token: exact for any residual width, one DSP each."""
+    """Exact sums over the elements x = high·2**`Widths.low` + low of one token: x, x·high and x·low."""
     w = Widths.of(c)
     return data.StructLayout({
         "x": signed(w.sum),
-        "high": unsigned(2 * w.high - 1 + w.count),
-        "cross": signed(w.high + 16 + w.count),
-        "low": unsigned(32 + w.count),
+        "high": signed(2 * w.residual - w.low + w.count),
+        "low": signed(w.residual + w.low + w.count),
     })
 
 
@@ -81,10 +86,10 @@ class Moments(wiring.Component):
     """Adds up the words for the residual as the exchange brings them, each to the tokens that it is for.
 
     `o`, per token: the sums over the words of the last exchange that had any for the residual, complete `latency`
-    cycles after the last one. Words of another `epoch` than the words before
-    them begin an exchange, and the first one for the residual in it restarts the sums of all tokens. `start` marks the
-    begin of a pass, before its first word. The partner owes: between two WAITs each element of the residual comes at
-    most once for a token, and no exchange is without words.
+    cycles after the last one. Words of another `epoch` than the words before them begin an exchange, and the first one
+    for the residual in it restarts the sums of all tokens. `start` marks the begin of a pass, before its first word.
+    The partner owes: between two WAITs each element of the residual comes at most once for a token, and no exchange is
+    without words.
     """
 
     latency = 3
@@ -109,24 +114,30 @@ class Moments(wiring.Component):
         with m.If(self.start):
             m.d.sync += fresh.eq(1)
 
+        # sums are cleared in the cycle before their first word is added: no logic in front of the adders
         stage = data.StructLayout({"restart": 1, "pods": c.pods})
         taken = Signal(stage)
         m.d.comb += [taken.restart.eq(mine & begins), taken.pods.eq(Mux(mine, word.pods, 0))]
         there = delay(m, taken, 1, name="there")
         squared = delay(m, there, 1, name="squared")
         for pod in range(c.pods):
-            sums = self.o[pod]
             x = Signal(signed(w.residual), name=f"x_{pod}", reset_less=True)
-            products = Signal(data.StructLayout({"high": 2 * w.high, "cross": signed(w.high + 16), "low": 32}),
-                              name=f"squares_{pod}")
             with m.If(mine):
                 m.d.sync += x.eq(word.data[pod])
-            high, low = (x >> 16) if w.residual > 16 else x[-1:].as_signed(), x[:16]
-            m.d.sync += [products.high.eq(high * high), products.cross.eq(high * low), products.low.eq(low * low)]
-            with m.If(there.restart | there.pods[pod]):
-                m.d.sync += sums.x.eq(Mux(there.restart, 0, sums.x) + Mux(there.pods[pod], x, 0))
-            with m.If(squared.restart | squared.pods[pod]):
-                for name in ("high", "cross", "low"):
-                    m.d.sync += sums[name].eq(Mux(squared.restart, 0, sums[name])
-                                              + Mux(squared.pods[pod], products[name], 0))
+            total = Signal(signed(w.sum), name=f"sum_{pod}")
+            with m.If(taken.restart):
+                m.d.sync += total.eq(0)
+            with m.Elif(there.pods[pod]):
+                m.d.sync += total.eq(total + x)
+            m.d.comb += self.o[pod].x.eq(total)
+            for name, factor in (("high", x >> w.low), ("low", x[:w.low])):
+                product = Signal((x * factor).shape(), name=f"{name}_product_{pod}", reset_less=True)
+                total = Signal.like(Value.cast(self.o[pod][name]), name=f"{name}_sum_{pod}")
+                with m.If(there.pods[pod]):
+                    m.d.sync += product.eq(x * factor)
+                with m.If(there.restart):
+                    m.d.sync += total.eq(0)
+                with m.Elif(squared.pods[pod]):
+                    m.d.sync += total.eq(total + product)
+                m.d.comb += self.o[pod][name].eq(total)
         return m

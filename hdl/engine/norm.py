@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from ...sim.golden import norm as golden
-from ..common.fixed import ShiftSaturate, saturate
+from ..common.fixed import doubled_shift, saturate
 from ..common.multiply import MULTIPLY_CYCLES, multiply
 from ..common.payloads import exchange_word, pod_values
 from ..common.pipeline import delay
 from ..config import Config
 from .moments import Moments, Widths
 from .roots import Roots
-
-_SHIFT_BITS = 6
-"""of the shift after gamma"""
 
 
 def norm_op() -> data.StructLayout:
@@ -42,13 +40,14 @@ class _State(enum.IntEnum):
 
 
 class Norm(wiring.Component):
-    """Normalise the residual of P tokens in step.
+    """Normalise the residual of the tokens of a pass, `Config.norm_tokens` of them at a time.
 
     An op arms the unit, and `begin` starts it when the residual is complete, in the cycle after its last word or later.
     The exact sums have been taken from the exchange's words by then (`i_word`, `start`: as `Moments`). 1/sqrt for each
-    of the pass's `tokens` follows, then a sweep over the residual for the outputs, one element a cycle (`interval`)
-    while records are there. The first output comes `latency(tokens)` cycles after `begin`, always accepted; the next
-    op is taken when all outputs are out. The outputs of the other tokens are beta.
+    of the pass's `tokens` follows, then a sweep over the residual for the outputs, one element in `interval(tokens)`
+    cycles while records are there. The first output comes `latency(tokens)` cycles after `begin`, always accepted; the
+    next op is taken when all outputs are out. The outputs of the other tokens are beta or 0, so that nothing that is
+    computed of them is larger than what it may be for a token.
 
     The records come as `ceil(4·length / lanes)` beats, all of which are consumed; those of one norm of any length are
     taken without waiting for anything.
@@ -58,12 +57,10 @@ class Norm(wiring.Component):
     still while the unit is not `idle`, and owes 1 ≤ length ≤ limits.max_hidden, a shift of at most 62 and 1 ≤ tokens.
     Reset forgets the op and its records.
 
-    lead: at most 19
+    lead: at most 14
     """
 
-    interval = 1
-    """cycles between two outputs"""
-    _OUT_STAGES = 20  # from an address to the output
+    _OUT_STAGES = 15  # from an address to the output
 
     def __init__(self, config: Config, *, lead: int) -> None:
         self._config, self._lead = config, lead
@@ -83,9 +80,13 @@ class Norm(wiring.Component):
             "idle": Out(1),
         })
 
+    def interval(self, tokens: int) -> int:
+        """cycles between two outputs"""
+        return -(-tokens // self._config.norm_tokens)
+
     def latency(self, tokens: int) -> int:
         """cycles from `begin` to the first output, if the first beat is there by then"""
-        return 1 + self._roots.latency(tokens) + 1 + self._OUT_STAGES
+        return 1 + self._roots.latency(tokens) + self.interval(tokens) + self._OUT_STAGES
 
     def elaborate(self, platform: object) -> Module:
         c = self._config
@@ -97,9 +98,10 @@ class Norm(wiring.Component):
         state = Signal(_State)
         op = Signal(norm_op())
         address = Signal(16)
-        issue = Signal()
+        group = Signal(range(max(2, c.pods // c.norm_tokens)))  # of tokens that are computed together
+        issue, issue_last = Signal(), Signal()                  # a group's turn; an element's last one
         taken = self.i_op.valid & self.i_op.ready
-        record = self._records(m, taken, issue)
+        record = self._records(m, issue_last, address == op.length - 1)
         m.d.comb += [
             moments.start.eq(self.start),
             self.read_address.eq(address),
@@ -108,12 +110,13 @@ class Norm(wiring.Component):
             roots.tokens.eq(self.tokens), roots.moments.eq(moments.o),
             roots.length.eq(op.length), roots.centred.eq(op.centred), roots.eps.eq(op.eps),
             issue.eq((state == _State.OUTPUT) & record.valid),
+            issue_last.eq(issue & ((group + 1) * c.norm_tokens >= self.tokens)),
         ]
         begin = (state == _State.ARMED) & self.begin
         m.d.sync += roots.start.eq(begin)  # which reads the sums a cycle later: they are complete
-        self._outputs(m, issue, op, moments.o, roots.o, record)
+        self._outputs(m, _Turn(issue, issue_last, group), op, moments.o, roots.o, record)
 
-        with m.If(delay(m, issue, self._OUT_STAGES - self._lead - 1, name="soon")):
+        with m.If(delay(m, issue_last, self._OUT_STAGES - self._lead - 1, name="soon")):
             m.d.sync += self.ahead.eq(self.ahead + 1)
         with m.If(taken):
             m.d.sync += [op.eq(self.i_op.payload), address.eq(0), self.ahead.eq(0), state.eq(_State.ARMED)]
@@ -122,40 +125,33 @@ class Norm(wiring.Component):
         with m.If((state == _State.ROOTS) & roots.done):
             m.d.sync += state.eq(_State.OUTPUT)
         with m.If(issue):
-            m.d.sync += address.eq(address + 1)
+            m.d.sync += group.eq(group + 1)
+        with m.If(issue_last):
+            m.d.sync += [group.eq(0), address.eq(address + 1)]
             with m.If(address == op.length - 1):
                 m.d.sync += state.eq(_State.DRAIN)
         with m.If(self.o.valid & self.o.payload.last):
             m.d.sync += state.eq(_State.IDLE)
         return m
 
-    def _records(self, m: Module, start: Value, used: Value) -> _Record:
-        """the next element's record; beats are taken apart by shifting"""
+    def _records(self, m: Module, used: Value, last: Value) -> _Record:
+        """the next element's record; a beat goes with its last record, or with the `last` of its norm"""
         c = self._config
         per_beat = c.lanes // 4
         m.submodules.beats = beats = SyncFIFOBuffered(width=c.beat_bits, depth=c.norm_beats)
         m.d.comb += [beats.w_data.eq(self.i_beat.payload), beats.w_en.eq(self.i_beat.valid),
                      self.i_beat.ready.eq(beats.w_rdy)]
-        beat = Signal(c.beat_bits)
-        left = Signal(range(per_beat + 1))
-        to_load = Signal(16)
-        m.d.comb += beats.r_en.eq((to_load != 0) & ((left == 0) | ((left == 1) & used)))
+        place = Signal(range(per_beat))
+        end = last | (place == per_beat - 1)
+        m.d.comb += beats.r_en.eq(used & end)
         with m.If(used):
-            m.d.sync += [beat.eq(beat >> 32), left.eq(left - 1)]
-        with m.If(beats.r_rdy & beats.r_en):
-            final = to_load < per_beat
-            m.d.sync += [
-                beat.eq(beats.r_data),
-                left.eq(Mux(final, to_load, per_beat)),
-                to_load.eq(Mux(final, 0, to_load - per_beat)),
-            ]
-        with m.If(start):
-            m.d.sync += to_load.eq(self.i_op.payload.length)
-        return _Record(left != 0, beat[:16].as_signed(), beat[16:32].as_signed())
+            m.d.sync += place.eq(Mux(end, 0, place + 1))
+        found = beats.r_data.word_select(place, 32)
+        return _Record(beats.r_rdy, found[:16].as_signed(), found[16:].as_signed())
 
-    def _outputs(self, m: Module, issue: Value, op: data.View, moments: data.View, roots: data.View,
+    def _outputs(self, m: Module, turn: _Turn, op: data.View, moments: data.View, roots: data.View,
                  record: _Record) -> None:
-        """the output pipeline: an element's address is out in the cycle of `issue`"""
+        """the output pipeline: an element's address is out in the cycles of its turns"""
         c, w = self._config, self._w
         out = self.o.payload
         index = Signal(16)
@@ -164,32 +160,79 @@ class Norm(wiring.Component):
         with m.If(self.idle):
             m.d.sync += index.eq(0)
         m.d.comb += [
-            self.o.valid.eq(delay(m, issue, self._OUT_STAGES, name="out_valid")),
+            self.o.valid.eq(delay(m, turn.last, self._OUT_STAGES, name="out_valid")),
             out.index.eq(index),
             out.to_vector.eq(op.to_vector),
             out.last.eq(index == op.length - 1),
         ]
-        to_gamma = 2 * MULTIPLY_CYCLES + 2 + ShiftSaturate.latency
-        to_beta = to_gamma + 2 + ShiftSaturate.latency
-        gamma = delay(m, record.gamma, to_gamma, name="gamma")
-        beta = delay(m, record.beta, to_beta, name="beta")
-        for pod in range(c.pods):
-            mean = Signal(signed(w.sum), name=f"mean{pod}")
-            deviation = Signal(signed(w.deviation), name=f"deviation{pod}")
-            product = Signal(signed(golden.NORM_BITS + 16), name=f"product{pod}")
-            shifted = Signal(signed(len(product) + 1), name=f"shifted{pod}")
-            scaled = multiply(m, self.read_data[pod], Cat(op.length, Const(0, 1)).as_signed(), f"scaled{pod}")
-            normed = multiply(m, deviation, Cat(roots[pod].r, Const(0, 1)).as_signed(), f"normed{pod}")
-            m.submodules[f"norm{pod}"] = y = ShiftSaturate(len(normed), w.scale_bits, [golden.NORM_BITS])
-            m.submodules[f"gamma{pod}"] = z = ShiftSaturate(len(product), _SHIFT_BITS, [len(product)])
-            m.d.comb += [y.x.eq(normed), y.s.eq(roots[pod].scale), z.x.eq(product), z.s.eq(op.shift)]
+        groups = [turn.group]
+        for stage in range(1, self._OUT_STAGES):
+            groups.append(delay(m, groups[-1], 1, name=f"group_{stage}_"))
+        scaled = 3                             # the stage of −length·x,
+        normed = scaled + 1 + MULTIPLY_CYCLES  # of deviation·r,
+        weighted = normed + 3 + 2              # of the normalised value times gamma,
+        end = weighted + 2                     # and of their sum with beta
+        assert end + 1 == self._OUT_STAGES
+
+        # Shifts are done in two parts: what they are short of whole bytes on one factor, the bytes on the product.
+        short, rest = Signal(3), Signal(range(7))  # of the shift after gamma; 6 bytes leave nothing, as more do
+        gamma = Signal(signed(16 + 7))
+        m.d.sync += [short.eq(-op.shift), rest.eq(Mux(op.shift > 40, 6, (op.shift + 7) >> 3)),
+                     gamma.eq(delay(m, record.gamma, 1, name="gamma_read") << short)]
+        gamma = delay(m, gamma, weighted - 2 - 2, name="gamma")
+        beta = delay(m, record.beta, weighted + 1, name="beta")
+
+        less = Signal(signed(w.count + 2))
+        m.d.sync += less.eq(-op.length)
+        valid = delay(m, turn.valid, end, name="valid")
+        kept = Signal(pod_values(c, 16))  # of the element's tokens so far
+        m.d.comb += out.data.eq(kept)
+        with m.If(self.i_op.ready):
+            m.d.sync += kept.as_value().eq(0)
+        for lane in range(c.norm_tokens):
+            pods = range(lane, c.pods, c.norm_tokens)  # one a turn
+
+            def signal(name: str, bits: int, lane: int = lane) -> Signal:
+                return Signal(signed(bits), name=f"{name}_{lane}")
+
+            def at(stage: int, values: Sequence[Value], pods: Sequence[int] = pods) -> Value:
+                """that of the pod whose turn is in this stage"""
+                return Array([values[p] for p in pods])[groups[stage]] if len(pods) > 1 else values[pods[0]]
+
+            x = at(1, [self.read_data[p] for p in range(c.pods)])
+            mean, deviation = signal("mean", w.sum), signal("deviation", w.deviation)  # deviation: with the other sign
+            scaled_x = signal("scaled", w.sum + 1)
+            r = at(scaled + 1, [root.negative for root in roots])
+            product = multiply(m, deviation, r, f"normed_{lane}")
+            window, rounded = signal("window", golden.NORM_BITS + 2), signal("rounded", golden.NORM_BITS + 1)
+            scale = at(normed, [root.scale for root in roots])
+            y, z, z_2 = (signal(name, bits) for name, bits in (
+                ("y", golden.NORM_BITS), ("z", golden.NORM_BITS + 23), ("z_2", golden.NORM_BITS + 23)))
+            doubled, total = signal("doubled", golden.NORM_BITS + 17), signal("total", golden.NORM_BITS + 17)
             m.d.sync += [
-                mean.eq(Mux(op.centred, moments[pod].x, 0)),
-                deviation.eq(scaled - mean),
-                product.eq(delay(m, y.o, 1, name=f"y{pod}") * delay(m, gamma, 1, name=f"gamma{pod}")),
-                shifted.eq(z.o + beta),
+                scaled_x.eq(delay(m, x, 1, name=f"x_{lane}") * less),
+                mean.eq(Mux(op.centred, at(scaled - 1, [sums.x for sums in moments]), 0)),
+                deviation.eq(scaled_x + mean),
+                # |deviation| ≤ sqrt(n·variance): one bit more than the normalised value's is never exceeded
+                window.eq(doubled_shift(product, w.smallest_shift) >> (scale << 3)),
+                rounded.eq((window + 1) >> 1),
+                y.eq(saturate(rounded, golden.NORM_BITS)),
+                z.eq(y * gamma), z_2.eq(z),
+                doubled.eq(doubled_shift(z_2, rest << 3)),
+                total.eq((doubled + Cat(Const(1, 1), beta).as_signed()) >> 1),
             ]
-            m.d.comb += out.data[pod].eq(delay(m, saturate(shifted, 16), 1, name=f"out{pod}"))
+            for k, pod in enumerate(pods):
+                with m.If(valid & (groups[end] == k)):
+                    m.d.sync += kept[pod].eq(saturate(total, 16))
+
+
+@dataclass(frozen=True)
+class _Turn:
+    valid: Value
+    last: Value
+    """of its element"""
+    group: Value
+    """of tokens: `Config.norm_tokens` from the group-th multiple of that on"""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,8 @@ class Engine:
     written: float = 0.0
     """all writes are acknowledged"""
     normed: float = 0.0
-    """from here on the array may take beats for the norm's outputs, one a cycle"""
+    """from here on the array may take beats for the norm's outputs, one in `interval` cycles"""
+    interval: int = 1
     vector: float = 0.0
     """the vector buffer is complete"""
     armed: int = 0
@@ -182,8 +183,10 @@ class Engine:
         at = self.depend(max(self.taken + 2, self.idle, arrived + t.exchange + 1))
         if self.armed:
             first = at + t.norm + self.now.tokens * t.norm_token
-            self.normed, self.vector = first - t.norm_lead, first + self.armed + 1
-            self.idle, self.armed = first + self.armed, 0
+            self.interval = ceil_div(self.now.tokens, self.config.norm_tokens)
+            took = self.armed * self.interval
+            self.normed, self.vector = first - t.norm_lead, first + took + 1
+            self.idle, self.armed = first + took, 0
         self.end(at + 1)
 
     def halt(self) -> None:

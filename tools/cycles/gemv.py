@@ -63,9 +63,11 @@ class Gemv:
         e, op = self._engine, self._op
         count = max(1, op["tiles"] - 1) if self._flows and self._done == 0 else 1
         start = self._last + 1
-        if self._done == 0 and op["source"] == Source.NORMED and e.normed - self._records > start:
-            e.share.dependency += e.normed - self._records - start
-            start = e.normed - self._records
+        if self._done == 0 and op["source"] == Source.NORMED:
+            slower = max(0, e.interval - op["planes"]) * op["length"]  # outputs come than beats
+            late = max(0.0, e.normed - self._records + slower - start)
+            e.share.dependency += late
+            start += late
         address = op["address"] + self._done * self._beats * e.config.lanes
         self._last = e.credit(e.beats(count * self._beats, start, self._here, address, request=self._beats))
         leaves = self._last + e.timing.drain

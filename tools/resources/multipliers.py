@@ -42,7 +42,7 @@ def blocks(multiplier: Multiplier, family: str) -> int:
 
 
 def _engine(c: Config) -> Iterable[Multiplier]:
-    from ...hdl.common.multiply import _SLICE_BITS
+    from ...hdl.common.multiply import slices
     from ...hdl.engine.moments import Widths
     from ...hdl.engine.pods import OPERAND_BITS
     from ...hdl.engine.roots import _DIGIT_BITS
@@ -64,19 +64,17 @@ def _engine(c: Config) -> Iterable[Multiplier]:
 
     def sliced(use: str, a: int, b: int, count: int) -> Iterable[Multiplier]:
         """`hdl.common.multiply.multiply`"""
-        whole = a <= _SLICE_BITS + 3
-        yield Multiplier(use=use, a=a if whole else _SLICE_BITS + 1, b=b, count=count)
-        if not whole:
-            yield Multiplier(use=use, a=a - _SLICE_BITS, b=b, count=count)
+        *lower, top = slices(a, b)
+        for bits in [*(bits + 1 for bits in lower), top]:
+            yield Multiplier(use=use, a=bits, b=b, count=count)
 
     yield from sliced("softmax values", 32, 18, 1)
-    yield from sliced("norm roots", w.sum, _DIGIT_BITS + 1, 1)
-    yield from sliced("norm", w.residual, FIELDS[Opcode.NORM]["length"].bits + 1, p)
-    yield from sliced("norm", w.deviation, 18, p)
-    yield Multiplier(use="norm", a=NORM_BITS, b=16, count=p)
-    yield Multiplier(use="norm moments", a=w.high, b=w.high, count=p)
-    yield Multiplier(use="norm moments", a=w.high, b=17, count=p)
-    yield Multiplier(use="norm moments", a=17, b=17, count=p)
+    yield Multiplier(use="norm roots", a=_DIGIT_BITS + 1, b=_DIGIT_BITS + 1)
+    yield Multiplier(use="norm", a=w.residual, b=w.count + 2, count=c.norm_tokens)
+    yield from sliced("norm", w.deviation, 18 + 7, c.norm_tokens)
+    yield Multiplier(use="norm", a=NORM_BITS, b=16 + 7, count=c.norm_tokens)
+    yield Multiplier(use="norm moments", a=w.residual, b=w.residual - w.low, count=p)
+    yield Multiplier(use="norm moments", a=w.residual, b=w.low + 1, count=p)
     yield Multiplier(use="margins", a=16, b=16, count=p)
     yield Multiplier(use="margins", a=SCALE_BITS + 1, b=9, count=p)
     yield Multiplier(use="addresses", a=17, b=c.lanes.bit_length())
