@@ -46,7 +46,6 @@ def _engine(c: Config) -> Iterable[Multiplier]:
     from ...hdl.engine.moments import Widths
     from ...hdl.engine.pods import OPERAND_BITS
     from ...hdl.engine.roots import _DIGIT_BITS
-    from ...hdl.isa import FIELDS, Opcode
 
     p, num, w = c.pods, c.numerics, Widths.of(c)
     yield Multiplier(use="array", a=OPERAND_BITS, b=17, count=c.lanes * p)
@@ -80,5 +79,3 @@ def _engine(c: Config) -> Iterable[Multiplier]:
     yield Multiplier(use="addresses", a=17, b=c.lanes.bit_length())
     yield Multiplier(use="addresses", a=9, b=9)
     yield Multiplier(use="addresses", a=18, b=9)  # of the cache
-    if p > 1:
-        yield Multiplier(use="exchange", a=FIELDS[Opcode.WAIT]["count"].bits + 1, b=p.bit_length() + 1)
