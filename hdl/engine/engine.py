@@ -166,7 +166,7 @@ class Engine(wiring.Component):
             tables.write.payload.packed.eq(word.packed),
             tables.write.payload.nibble.eq(word.memory == Destination.NIBBLE_TABLE),
             magnitude.i.valid.eq(ports.i_exchange.valid & is_coordinate), magnitude.i.payload.pods.eq(word.pods),
-            magnitude.clear.eq(ports.start),
+            magnitude.clear.eq(ports.start), magnitude.tokens.eq(ports.context.tokens),
             issue.arrived.eq(Mux(ports.i_exchange.valid, Mux(word.packed, c.entries_per_word, 1), 0)),
             residual_read.addr.eq(Mux(norm.idle, router.residual_address, norm.read_address)),
             residual_read.en.eq(router.residual_read | ~norm.idle),

@@ -29,7 +29,8 @@ def search(engine: Engine, op: Op) -> None:
     """SEARCH: coarse scores of all rows to the sorter, once the scale of the margins is there"""
     ready = engine.taken + 1
     if op["margins"]:
-        ready += engine.timing.scale + min(op["margin_s"], _LONGEST_SHIFT)
+        t, further = engine.timing, engine.now.tokens - 1
+        ready += t.scale + further * t.scale_token + (1 + further) * min(op["margin_s"], _LONGEST_SHIFT)
     engine.groups = max(1, op["groups"])
     _rows(engine, op, 1 + op["margins"] + engine.config.lanes * op["beats"], ready + 1, engine.now.tokens)
 

@@ -58,7 +58,9 @@ class Timing:
     sorter: int
     """from a row's sum to a sorted list"""
     scale: int
-    """of the search's margins, beside a cycle for each bit of their shift"""
+    """of the search's margins for one token, beside a cycle for each bit of their shift"""
+    scale_token: int
+    """for each further token, likewise"""
     settle: int
     """rest of the head before and after it looks at what came"""
 
@@ -122,6 +124,7 @@ def _stated(config: Config) -> Timing:
         cache_tile=2,
         lists=ListMerge(config).latency + 2 * Boundary.latency + 2,
         sorter=requantise + Sorter.latency + 2,
-        scale=Magnitude.latency(0) + 2,
+        scale=Magnitude.latency(0, 1) + 2,
+        scale_token=Magnitude.latency(0, 2) - Magnitude.latency(0, 1),
         settle=SETTLE,
     )

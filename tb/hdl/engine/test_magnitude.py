@@ -1,5 +1,5 @@
 """The magnitude unit equals `magnitude` and `margin_scale` of `sim.golden.head`: corners of sums, factors and shifts,
-masks, coordinates at full rate, clear beside a coordinate, latency, reset."""
+masks, some tokens or all, coordinates at full rate, clear beside a coordinate, latency, reset."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHIFTS = (0, 1, 7, 23, 38, 39, 40, 41, 63)
 class _Harness:
     """coordinates and scales, with the twin beside them"""
 
-    def __init__(self, dut: Any, limit: int = 30_000) -> None:
+    def __init__(self, dut: Any, limit: int = 60_000) -> None:
         self.c = c = Config.from_dict(parameters()["config"])
         self.dut, self.bench = dut, Bench(dut, limit)
         self.rng = self.bench.rng
@@ -31,6 +31,8 @@ class _Harness:
         self.i_scale = StreamDriver(self.bench, dut, "i_scale", scale_factor())
         self.y: list[np.ndarray] = []
         """coordinates since the last clear, 0 for tokens without"""
+        self.scales, self.cuts = [0] * c.pods, 0
+        """what the unit shows"""
         dut.clear.value = 0
 
     def coordinates(self, y: np.ndarray, pause: float = 0.0, masks: bool = False) -> None:
@@ -48,11 +50,14 @@ class _Harness:
         self.dut.clear.value = 0
         self.y.clear()
 
-    def expected(self, m: int, s: int) -> tuple[list[int], int]:
-        """scale of each token, and which were cut"""
+    def expected(self, m: int, s: int, tokens: int) -> tuple[list[int], int]:
+        """scale of each token, and which were cut; those beyond `tokens` stay"""
         y = np.array(self.y).reshape(-1, self.c.pods).T
         scale, cut = golden.margin_scale(golden.magnitude(y), Margin(m=m, s=s, slack=0, floor=0, miss_rate=0.0))
-        return scale.tolist(), sum(int(bit) << p for p, bit in enumerate(cut))
+        self.scales[:tokens] = scale[:tokens].tolist()
+        cuts = sum(int(bit) << p for p, bit in enumerate(cut[:tokens]))
+        self.cuts = self.cuts >> tokens << tokens | cuts
+        return self.scales, self.cuts
 
     def result(self) -> tuple[list[int], int]:
         layout = Magnitude(self.c).signature.members["scale"].shape
@@ -61,14 +66,16 @@ class _Harness:
     def idle(self) -> bool:
         return int(self.dut.idle.value) == 1
 
-    async def scale(self, m: int, s: int) -> None:
-        """the scale of what was queued"""
+    async def scale(self, m: int, s: int, tokens: int | None = None) -> None:
+        """the scale of what was queued, for all tokens or some"""
+        tokens = tokens or self.c.pods
+        self.dut.tokens.value = tokens
         await self.bench.until(lambda: self.i.idle)
         await self.i_scale.send([{"m": m, "s": s}])
-        want = self.expected(m, s)
+        want = self.expected(m, s, tokens)
         self.bench.check(self.idle(), False, "idle at once")
-        await self.bench.until(self.idle, within=Magnitude.latency(s))
-        self.bench.check(self.bench.cycle_number - self.i_scale.cycles[-1], Magnitude.latency(s), "latency")
+        await self.bench.until(self.idle, within=Magnitude.latency(s, tokens))
+        self.bench.check(self.bench.cycle_number - self.i_scale.cycles[-1], Magnitude.latency(s, tokens), "latency")
         self.bench.check(self.result(), want, f"scale for m {m}, s {s}")
 
 
@@ -85,7 +92,7 @@ async def random_scales(dut: Any) -> None:
         peak = int(rng.choice([1, 2, 100, 1 << 15]))
         h.coordinates(rng.integers(-peak, peak, (count, h.c.pods)), pause=[0.0, 0.5][i % 2], masks=i % 4 == 0)
         for _ in range(2):
-            await h.scale(int(rng.integers(1 << 16)), int(rng.integers(30)))
+            await h.scale(int(rng.integers(1 << 16)), int(rng.integers(30)), int(rng.integers(1, h.c.pods + 1)))
     h.bench.check(h.bench.checks, 24 * 2 * 3, "checks")
 
 
@@ -99,7 +106,7 @@ async def corners(dut: Any) -> None:
         await h.clear()
         h.coordinates(np.repeat(np.array(y)[:, None], h.c.pods, axis=1))
         for s in SHIFTS:
-            await h.scale(int(h.rng.choice([0xFFFF, 1, int(h.rng.integers(1 << 16))])), s)
+            await h.scale(int(h.rng.choice([0xFFFF, 1, int(h.rng.integers(1 << 16))])), s, 1 + s % min(2, h.c.pods))
         await h.scale(0, 3)
     for y, m, s, cut in ((4097, 4095, 0, 0), (4096, 4096, 0, 1), (18631, 1801, 1, 1), (18631, 1801, 2, 0)):
         await h.clear()
@@ -143,29 +150,28 @@ async def whom_a_clear_forgets(dut: Any) -> None:
 
 
 @cocotb.test()
-async def coordinates_beside_a_scale(dut: Any) -> None:
-    """those of the transfer's cycle and later count for the next scale; the results stay until then"""
+async def results_stay(dut: Any) -> None:
+    """until those of the next scale are there, token after token"""
     h = _Harness(dut)
     await h.bench.reset()
     h.coordinates(h.rng.integers(LOW, 1 << 15, (5, h.c.pods)))
     await h.scale(999, 7)
-    first = h.result()
-    want = h.expected(0xFFFF, 12)
+    before = [*h.scales]
     h.i_scale.queue([{"m": 0xFFFF, "s": 12}])
-    h.coordinates(h.rng.integers(LOW, 1 << 15, (5, h.c.pods)))
-    await h.bench.cycle()
-    h.bench.check(h.i.cycles[-1], h.i_scale.cycles[-1], "cycle of the first coordinate")
-    await h.bench.cycle(20)
-    h.bench.check(h.result(), first, "results during the next scale")
-    await h.bench.until(h.idle, within=Magnitude.latency(12))
-    h.bench.check(h.result(), want, "scale")
-    await h.scale(0xFFFF, 12)
+    h.expected(0xFFFF, 12, h.c.pods)
+    await h.bench.cycle(1)
+    for done in range(h.c.pods):
+        h.bench.check(h.result()[0], h.scales[:done] + before[done:], f"results when {done} are there")
+        await h.bench.cycle(Magnitude.latency(12, 2) - Magnitude.latency(12, 1))
+        h.bench.check(h.idle(), done + 1 == h.c.pods, "idle")
+    h.bench.check(h.result(), (h.scales, h.cuts), "scale")
 
 
 @cocotb.test()
 async def reset_in_mid_stream(dut: Any) -> None:
     h = _Harness(dut)
     await h.bench.reset()
+    h.dut.tokens.value = h.c.pods
     for cycles in (1, 2, 10, 24, 25, 30, 50):
         h.coordinates(h.rng.integers(LOW, 1 << 15, (4, h.c.pods)))
         await h.bench.cycle(4 if cycles > 2 else 1)
@@ -173,6 +179,7 @@ async def reset_in_mid_stream(dut: Any) -> None:
         await h.bench.cycle(cycles)
         await h.bench.reset(1)
         h.y.clear()
+        h.scales, h.cuts = [0] * h.c.pods, 0
         h.bench.check((h.idle(), h.result()), (True, ([0] * h.c.pods, 0)), "after reset")
         h.coordinates(h.rng.integers(LOW, 1 << 15, (3, h.c.pods)))
         await h.scale(12345, 9)
