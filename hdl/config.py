@@ -88,6 +88,9 @@ class Limits:
     """rows that the top-k sorter keeps for each token: candidates of the coarse head, and best logits for the host"""
     max_index_beats: int = 8
     """beats of indices of a vocabulary row in the coarse head: each lane holds so many tables"""
+    max_nibble_beats: int = 16
+    """the same of indices of 4 bits, whose second tables have memories of their own: those of `max_index_beats` that
+    may hold two indices a byte; 0: none"""
     max_shard: int = 16384
     """vocabulary rows of an engine whose coarse scores are kept"""
 
@@ -98,9 +101,10 @@ class Limits:
         _in_range("limits.max_ffn", self.max_ffn, 8, 32768, "activation addresses have 16 bits")
         _in_range("limits.max_context", self.max_context, 1, 65536, "positions have 16 bits")
         _in_range("limits.max_head_dim", self.max_head_dim, 4, 256, "head elements are counted with 8 bits")
-        _in_range("limits.vector_rows", self.vector_rows, 1, 4096, "rows are addressed with 12 bits")
+        _in_range("limits.vector_rows", self.vector_rows, 2, 4096, "rows are addressed with 1 to 12 bits")
         _in_range("limits.max_candidates", self.max_candidates, 1, 128, "a quarter of a list is compared at a time")
         _in_range("limits.max_index_beats", self.max_index_beats, 1, 16, "each is a table in every lane")
+        _in_range("limits.max_nibble_beats", self.max_nibble_beats, 0, 16, "each is a second table in every lane")
         _in_range("limits.max_shard", self.max_shard, 64, 1 << 20, "scores are kept on chip; row numbers have 20 bits")
 
 
@@ -231,6 +235,11 @@ class Config:
         return self.limits.max_hidden + self.limits.max_ffn
 
     @property
+    def nibble_beats(self) -> int:
+        """beats of indices of 4 bits that a vocabulary row may have"""
+        return min(self.limits.max_nibble_beats, self.limits.max_index_beats)
+
+    @property
     def norm_beats(self) -> int:
         """beats of the records of the largest norm, gamma and beta of 16 bits an element"""
         return -(-4 * self.limits.max_hidden // self.lanes)
@@ -358,7 +367,7 @@ PRESETS: dict[str, Config] = {
                             max_candidates=8, max_index_beats=1, max_shard=512),
                memory=Memory(fifo_beats=32, max_burst=16, max_outstanding=4)),
         Config(name="kv260", engines=4, lanes=16, pods=4, board="kv260", clock_mhz=300.0,
-               limits=Limits(max_index_beats=6, max_shard=12800),
+               limits=Limits(max_ffn=3072, max_index_beats=6, max_nibble_beats=0, max_shard=12800),
                memory=Memory(channels=1, fifo_beats=1024)),  # rides out eight refreshes: docs/memory.md
         Config(name="u200", engines=4, lanes=64, pods=4, board="u200", clock_mhz=300.0,
                limits=Limits(max_hidden=2048, max_ffn=8192, max_context=2048, max_index_beats=4)),

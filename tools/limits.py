@@ -120,6 +120,8 @@ def head_needs(model: QuantisedModel, config: Config, mode: HeadMode) -> list[Ne
     return [
         _settable("coordinates of the coarse head", shape.coordinates, "limits.max_hidden", limits.max_hidden),
         _settable("beats of an index row", shape.beats, "limits.max_index_beats", limits.max_index_beats, fewer),
+        _settable("beats of a row of 4-bit indices", shape.beats if shape.nibbles else 0, "limits.max_nibble_beats",
+                  limits.max_nibble_beats, fewer),
         _settable("vocabulary rows of an engine", shard, "limits.max_shard", limits.max_shard,
                   ", or use more --engines"),
         _fixed("tables of the coarse head", shape.tables, "what the exchange can count", MAX_TABLES,

@@ -18,13 +18,13 @@
 | `requantise`  | sums to activations, residuals, scores, logits                                |
 | `sfu`         | activation table, gate multiply, RoPE                                         |
 | `router`      | adds residuals; elements to exchange, vector buffer, cache                    |
+| `lane_memory` | vector buffer and lookup tables of the coarse head, one memory for two lanes  |
 | `lane_buffer` | memory written by element and read by row                                     |
 | `cache`       | packs keys and values into beats of the KV cache                              |
 | `moments`     | sums of the residual and of its squares, while it arrives                     |
 | `roots`       | 1/sqrt of its variance                                                        |
 | `norm`        | LayerNorm and RMSNorm                                                         |
 | `head`        | LM head: ranks rows, chooses those to read exactly, reports the best          |
-| `tables`      | lookup tables of the coarse head, one memory a lane                           |
 | `row_terms`   | biases and radii of rows whose indices stream by                              |
 | `row_records` | requantiser records of single vocabulary rows                                 |
 | `magnitude`   | length of the coordinates, and the scale of the margins                       |

@@ -24,7 +24,7 @@ from .cache import CachePacker
 from .embed import Embed
 from .epilogue import Epilogue
 from .head import Head
-from .lane_buffer import LaneBuffer
+from .lane_memory import LaneMemory
 from .magnitude import Magnitude
 from .norm import Norm
 from .operands import OperandFetch
@@ -37,7 +37,6 @@ from .row_records import RowRecords
 from .row_terms import RowTerms, row_term
 from .sfu import Sfu
 from .sources import Kind, Sources, requantiser_tag
-from .tables import LookupTables
 
 JOB_QUEUE = 8
 """vocabulary rows between the head and each of the two walkers"""
@@ -93,7 +92,7 @@ class Engine(wiring.Component):
         sub.osu = osu = Osu(c)
         sub.norm = norm = Norm(c, lead=operands.read_latency)
         sub.embed = embed = Embed(c)
-        sub.tables = tables = LookupTables(c)
+        sub.lane_memory = lane_memory = LaneMemory(c)
         sub.magnitude = magnitude = Magnitude(c)
         sub.row_terms = row_terms = RowTerms(c)
         sub.row_records = row_records = RowRecords(c, Pods.ROW_FIFO)
@@ -148,12 +147,11 @@ class Engine(wiring.Component):
         sub.residual = residual = Memory(shape=data.ArrayLayout(bits, c.pods), depth=c.limits.max_hidden, init=[])
         sub.gather = gather = Memory(shape=data.ArrayLayout(16, c.pods), depth=c.gather_depth, init=[])
         sub.normed = normed = Memory(shape=data.ArrayLayout(16, c.pods), depth=c.limits.max_hidden, init=[])
-        sub.vector = vector = LaneBuffer(c, c.limits.vector_rows)
         residual_write, residual_read = residual.write_port(granularity=1), residual.read_port()
         gather_write, gather_read = gather.write_port(granularity=1), gather.read_port()
         normed_write, normed_read = normed.write_port(), normed.read_port()
 
-        word = ports.i_exchange.payload
+        word, entry = ports.i_exchange.payload, lane_memory.i_entry.payload
         pods_mask = Mux(ports.i_exchange.valid, word.pods, 0)
         to_residual, to_table = word.memory == Destination.RESIDUAL, Signal()
         is_coordinate = word.memory == Destination.COORDINATE
@@ -162,9 +160,8 @@ class Engine(wiring.Component):
             to_table.eq((word.memory == Destination.BYTE_TABLE) | (word.memory == Destination.NIBBLE_TABLE)),
             residual_write.addr.eq(word.index), residual_write.en.eq(Mux(to_residual, pods_mask, 0)),
             gather_write.addr.eq(word.index), gather_write.en.eq(Mux(to_gather, pods_mask, 0)),
-            tables.write.valid.eq(ports.i_exchange.valid & to_table), tables.write.payload.index.eq(word.index),
-            tables.write.payload.packed.eq(word.packed),
-            tables.write.payload.nibble.eq(word.memory == Destination.NIBBLE_TABLE),
+            lane_memory.i_entry.valid.eq(ports.i_exchange.valid & to_table), entry.index.eq(word.index),
+            entry.packed.eq(word.packed), entry.nibble.eq(word.memory == Destination.NIBBLE_TABLE),
             magnitude.i.valid.eq(ports.i_exchange.valid & is_coordinate), magnitude.i.payload.pods.eq(word.pods),
             magnitude.clear.eq(ports.start), magnitude.tokens.eq(ports.context.tokens),
             issue.arrived.eq(Mux(ports.i_exchange.valid, Mux(word.packed, c.entries_per_word, 1), 0)),
@@ -176,7 +173,7 @@ class Engine(wiring.Component):
         ]
         for p in range(c.pods):
             m.d.comb += [residual_write.data[p].eq(word.data[p]), gather_write.data[p].eq(word.data[p]),
-                         tables.write.payload.data[p].eq(word.data[p]), magnitude.i.payload.data[p].eq(word.data[p])]
+                         entry.data[p].eq(word.data[p]), magnitude.i.payload.data[p].eq(word.data[p])]
         clipped = Signal(c.pods)  # tokens of whose coordinates or table entries one was cut
         cut = word.clipped & pods_mask
         with m.If(ports.start):
@@ -186,17 +183,13 @@ class Engine(wiring.Component):
 
         # -- the array and its operands ------------------------------------------------------------------------------
         wiring.connect(m, issue.o_array, operands.i)
+        wiring.connect(m, operands.o_ask, lane_memory.i_ask)
         wiring.connect(m, operands.o, pods.i)
         m.d.comb += [
             gather_read.addr.eq(operands.address), gather_read.en.eq(operands.read.gather),
             normed_read.addr.eq(operands.address), normed_read.en.eq(operands.read.normed),
-            vector.read_row.eq(operands.address), vector.read.eq(operands.read.vector),
             operands.gather.eq(gather_read.data), operands.normed.eq(normed_read.data),
-            operands.vector.eq(vector.read_data),
-            operands.probability.eq(osu.o_probability.payload),
-            tables.ask.eq(operands.lookup_ask), tables.row.eq(operands.lookup_row),
-            tables.beat.eq(operands.lookup_beat), tables.nibbles.eq(operands.lookup_nibbles),
-            operands.lookup.eq(tables.values),
+            operands.probability.eq(osu.o_probability.payload), operands.lanes.eq(lane_memory.values),
         ]
         wiring.connect(m, issue.o_key, osu.i_key)
         wiring.connect(m, issue.o_parameters, parameters.i)
@@ -262,7 +255,7 @@ class Engine(wiring.Component):
         wiring.connect(m, router.o_exchange, ports.o_exchange)
 
         # -- memories written by the units ---------------------------------------------------------------------------
-        to_vector = norm.o.payload.to_vector
+        to_vector, element = norm.o.payload.to_vector, lane_memory.i_element
         log_lanes = (c.lanes - 1).bit_length()
         m.d.comb += [
             normed_write.addr.eq(norm.o.payload.index), normed_write.en.eq(norm.o.valid),
@@ -270,15 +263,11 @@ class Engine(wiring.Component):
         ]
         with m.If(norm.o.valid & to_vector):
             m.d.comb += [
-                vector.write.valid.eq(1), vector.write.payload.row.eq(norm.o.payload.index >> log_lanes),
-                vector.write.payload.lane.eq(norm.o.payload.index), vector.write.payload.data.eq(norm.o.payload.data),
+                element.valid.eq(1), element.payload.row.eq(norm.o.payload.index >> log_lanes),
+                element.payload.lane.eq(norm.o.payload.index), element.payload.data.eq(norm.o.payload.data),
             ]
         with m.Else():
-            m.d.comb += [
-                vector.write.valid.eq(router.o_vector.valid), vector.write.payload.row.eq(router.o_vector.payload.row),
-                vector.write.payload.lane.eq(router.o_vector.payload.lane),
-                vector.write.payload.data.eq(router.o_vector.payload.data),
-            ]
+            m.d.comb += [element.valid.eq(router.o_vector.valid), element.payload.eq(router.o_vector.payload)]
         handshake(m, router.o_cache, cache.i)
         m.d.comb += cache.i.payload.data.eq(router.o_cache.payload.data)
 

@@ -1,4 +1,4 @@
-"""A memory written element by element and read in rows of all lanes: the vectors of the row products."""
+"""A memory written element by element and read in rows of all lanes."""
 
 from __future__ import annotations
 

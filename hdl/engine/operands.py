@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..common.payloads import pod_values
 from ..config import Config
+from .lane_memory import LaneMemory, lane_question, lane_values
 from .osu import Osu
 from .pods import OPERAND_BITS, pods_beat
 
@@ -50,31 +51,22 @@ class OperandFetch(wiring.Component):
     """Free-running pipeline of `latency` cycles from `i` to `o`, one beat per cycle.
 
     The softmax is asked for its probability in the cycle of the beat, by issue; `probability` arrives
-    `Osu.PROBABILITY_LATENCY` later. `read` has a bit for each operand memory: its element or row `address` is needed
-    in the next cycle. LOOKUP beats ask the lookup tables, by `lookup_ask` and what goes with it; these answer `lookup`
-    `LOOKUP_LATENCY` cycles later, [lane][pod]; such a beat is summed with bytes of 1, and its `unsigned` and `high` are
-    0. Reset forgets the beats inside.
+    `Osu.PROBABILITY_LATENCY` later. `read` has a bit for each operand memory: its element `address` is needed in the
+    next cycle. VECTOR and LOOKUP beats ask the memory of the lanes, which answers `lanes` `LaneMemory.latency` cycles
+    later; a LOOKUP beat is summed with bytes of 1, and its `unsigned` and `high` are 0. Reset forgets the beats inside.
     """
-
-    LOOKUP_LATENCY = 2
-    """cycles from `lookup_ask`, with row, beat and nibbles, to `lookup`"""
 
     def __init__(self, config: Config) -> None:
         self._c = c = config
-        vector = data.ArrayLayout(pod_values(c, 16), c.lanes)
         super().__init__({
             "i": In(stream.Signature(array_beat(c), always_ready=True)),
             "address": Out(16),
-            "read": Out(data.StructLayout({"normed": 1, "gather": 1, "vector": 1})),
+            "read": Out(data.StructLayout({"normed": 1, "gather": 1})),
             "normed": In(pod_values(c, 16)),
             "gather": In(pod_values(c, 16)),
-            "vector": In(vector),
             "probability": In(pod_values(c, OPERAND_BITS)),
-            "lookup_ask": Out(1),
-            "lookup_row": Out(16),
-            "lookup_beat": Out(c.beat_bits),
-            "lookup_nibbles": Out(1),
-            "lookup": In(data.ArrayLayout(pod_values(c, OPERAND_BITS), c.lanes)),
+            "o_ask": Out(stream.Signature(lane_question(c), always_ready=True)),
+            "lanes": In(lane_values(c)),
             "o": Out(stream.Signature(pods_beat(c), always_ready=True)),
         })
 
@@ -93,18 +85,18 @@ class OperandFetch(wiring.Component):
         c = self._c
         valid, payload = self.i.valid, self.i.payload
         for stage in range(self.latency):
-            if stage == self.latency - self.LOOKUP_LATENCY:
+            if stage == self.latency - LaneMemory.latency:
+                ask, is_vector = self.o_ask.payload, payload.operand == Operand.VECTOR
                 m.d.comb += [
-                    self.lookup_ask.eq(valid & (payload.operand == Operand.LOOKUP)),
-                    self.lookup_row.eq(payload.address), self.lookup_beat.eq(payload.beat),
-                    self.lookup_nibbles.eq(payload.nibbles),
+                    self.o_ask.valid.eq(valid & (is_vector | (payload.operand == Operand.LOOKUP))),
+                    ask.vector.eq(is_vector), ask.nibbles.eq(payload.nibbles), ask.row.eq(payload.address),
+                    ask.beat.eq(payload.beat),
                 ]
             if stage == self.read_latency:
                 m.d.comb += [
                     self.address.eq(payload.address),
                     self.read.normed.eq(valid & (payload.operand == Operand.NORMED)),
                     self.read.gather.eq(valid & (payload.operand == Operand.GATHER)),
-                    self.read.vector.eq(valid & (payload.operand == Operand.VECTOR)),
                 ]
             next_valid = Signal(name=f"valid_{stage}")
             next_payload = Signal(array_beat(c), name=f"beat_{stage}", reset_less=True)
@@ -124,9 +116,7 @@ class OperandFetch(wiring.Component):
             o.tag.eq(payload.tag),
             o.packed.eq(payload.packed),
         ]
-        for lane in range(c.lanes):
-            for p in range(c.pods):
-                m.d.comb += o.operand_vector[lane][p].eq(Mux(lookup, self.lookup[lane][p], self.vector[lane][p]))
+        m.d.comb += o.operand_vector.eq(self.lanes)
         for p in range(c.pods):
             m.d.comb += o.operand_broadcast[p].eq(Mux(
                 payload.operand == Operand.PROBABILITY, self.probability[p],

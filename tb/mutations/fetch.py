@@ -17,4 +17,6 @@ MUTATIONS = [
              test=_TINY, what="a GEMV without inputs is let through"),
     Mutation(file=_FILE, find="self.i_beat.ready.eq(part == ops_per_beat - 1)", replace="self.i_beat.ready.eq(1)",
              test=_WIDE, what="the second op of a beat is lost"),
+    Mutation(file=_FILE, find="Mux(search.nibbles, self._c.nibble_beats, limits.max_index_beats)",
+             replace="limits.max_index_beats", test=_TINY, what="tables of 16 entries that have no place are searched"),
 ]

