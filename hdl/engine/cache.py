@@ -7,6 +7,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.payloads import OFFSET_BITS, pass_context, pod_values, write_request
+from ..common.turns import Deal
 from ..config import Config
 from .lane_buffer import LaneBuffer
 
@@ -35,7 +36,8 @@ class CachePacker(wiring.Component):
     an op without tiles leaves the unit idle. Token t < `context.tokens` becomes row `context.base` + t of the cache, in
     the layouts of the memory image (`docs/architecture.md`). `context` stands still during an op.
 
-    One element a cycle while a tile's writes, tokens·planes + 1 cycles, take no longer than the next tile's L elements.
+    An element takes a cycle for each token of the pass, and a write a cycle: a tile's writes, tokens·planes + 1 cycles,
+    fit into the time of the next tile's elements.
     """
 
     def __init__(self, config: Config) -> None:
@@ -56,18 +58,24 @@ class CachePacker(wiring.Component):
         op = Signal(cache_op())
 
         # fill: two tiles, one being filled while the other leaves
-        m.submodules.buffer = buffer = LaneBuffer(c, 2)
+        pod_bits = (c.pods - 1).bit_length()
+        m.submodules.buffer = buffer = LaneBuffer(c, 2 * c.pods)
+        m.submodules.deal = deal = Deal(c, 16, range(c.lanes))
         full = Signal(2)
         fill_bank, drain_bank = Signal(), Signal()
         fill_tiles = Signal(16)
         lane = Signal(range(c.lanes))
+        wanted = (fill_tiles != 0) & ~full.bit_select(fill_bank, 1)
         take = self.i.valid & self.i.ready
         filled = take & (lane == c.lanes - 1)
         emptied = Signal()
         m.d.comb += [
-            self.i.ready.eq((fill_tiles != 0) & ~full.bit_select(fill_bank, 1)),
-            buffer.write.valid.eq(take), buffer.write.payload.row.eq(fill_bank), buffer.write.payload.lane.eq(lane),
-            buffer.write.payload.data.eq(self.i.payload.data), buffer.read_row.eq(drain_bank),
+            deal.count.eq(self.context.tokens), deal.i.valid.eq(self.i.valid & wanted), deal.i.payload.tag.eq(lane),
+            self.i.ready.eq(deal.i.ready & wanted), deal.o.ready.eq(1),
+            buffer.write.valid.eq(deal.o.valid), buffer.write.payload.lane.eq(deal.o.payload.tag),
+            buffer.write.payload.row.eq(Cat(deal.o.payload.pod[:pod_bits], fill_bank)),
+            buffer.write.payload.data.eq(deal.o.payload.value),
+            *(to.eq(value) for to, value in zip(deal.i.payload.value, self.i.payload.data, strict=True)),
         ]
         with m.If(take):
             m.d.sync += lane.eq(lane + 1)
@@ -117,7 +125,6 @@ class CachePacker(wiring.Component):
                 with m.If(settle == 2):
                     m.next = "TILE"
             with m.State("TILE"):
-                m.d.comb += buffer.read.eq(1)
                 m.d.sync += [unit.eq(tile_unit), key.eq(self.context.base), token.eq(0), plane.eq(0)]
                 with m.If(full.bit_select(drain_bank, 1)):
                     m.next = "WRITE"
@@ -145,8 +152,8 @@ class CachePacker(wiring.Component):
                 with m.If(~going & ~self.o.valid):
                     m.next = "IDLE"
 
-        # choose the token and find the address; then round and add
-        chosen = Signal(data.ArrayLayout(16, c.lanes))
+        # read the token's row and find the address; then round and add
+        m.d.comb += [buffer.read.eq(step), buffer.read_row.eq(Cat(token[:pod_bits], drain_bank))]
         chosen_plane, chosen_base = Signal(2), Signal(OFFSET_BITS)
         beat = Signal(OFFSET_BITS - beat_bits)
         row = Mux(op.value, Cat(key, unit), unit)
@@ -158,11 +165,8 @@ class CachePacker(wiring.Component):
                 self.o.payload.offset.eq(chosen_base + Cat(Const(0, beat_bits), beat)),
             ]
             for i in range(c.lanes):
-                x = chosen[i]
+                x = buffer.read_data[i]
                 rounded = Mux(x[7] & (x[8:] != 0x7F), x[8:] + 1, x[8:])
-                m.d.sync += [
-                    chosen[i].eq(buffer.read_data[i][token if c.pods > 1 else 0]),
-                    self.o.payload.data[8 * i:8 * i + 8].eq(
-                        Mux(chosen_plane == 0, rounded, Mux(chosen_plane == 1, x[:8], x[8:]))),
-                ]
+                m.d.sync += self.o.payload.data[8 * i:8 * i + 8].eq(
+                    Mux(chosen_plane == 0, rounded, Mux(chosen_plane == 1, x[:8], x[8:])))
         return m

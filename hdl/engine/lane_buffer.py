@@ -7,12 +7,11 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from ..common.payloads import pod_values
 from ..config import Config
 
 
 class LaneBuffer(wiring.Component):
-    """`rows` rows of `lanes` elements of all pods, one memory a lane.
+    """`rows` rows of `lanes` elements of 16 bits, one memory a lane.
 
     `write`: one element a cycle, always accepted. `read`, in any cycle: `read_data` is the row `read_row` from the next
     cycle on until that after the next `read`. A write is seen by reads that start in a later cycle, and a read beside a
@@ -29,17 +28,17 @@ class LaneBuffer(wiring.Component):
         self._rows = rows
         super().__init__({
             "write": In(stream.Signature(data.StructLayout({
-                "row": range(rows), "lane": range(c.lanes), "data": pod_values(c, 16)}), always_ready=True)),
+                "row": range(rows), "lane": range(c.lanes), "data": 16}), always_ready=True)),
             "read": In(1),
             "read_row": In(range(rows)),
-            "read_data": Out(data.ArrayLayout(pod_values(c, 16), c.lanes)),
+            "read_data": Out(data.ArrayLayout(16, c.lanes)),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         word = self.write.payload
         for lane in range(self._c.lanes):
-            memory = Memory(shape=pod_values(self._c, 16), depth=self._rows, init=[])
+            memory = Memory(shape=16, depth=self._rows, init=[])
             m.submodules[f"lane_{lane}"] = memory
             write, read = memory.write_port(), memory.read_port()
             m.d.comb += [

@@ -17,4 +17,7 @@ MUTATIONS = [
              "head_tile.eq(0), tile_unit.eq(origin)", _TEST, "all heads share the cache of the first"),
     Mutation(_FILE, "(fill_tiles != 0) & ~full.bit_select(fill_bank, 1)", "(fill_tiles != 0)", _TEST,
              "a tile is overwritten before it was written out"),
+    Mutation(_FILE, "Cat(token[:pod_bits], drain_bank)", "Cat(token[:pod_bits], fill_bank)", _TEST,
+             "the tile that is being filled is written out"),
+    Mutation(_FILE, "deal.count.eq(self.context.tokens)", "deal.count.eq(1)", _TEST, "only the first token is kept"),
 ]

@@ -150,7 +150,7 @@ def _engine(c: Config) -> Iterable[Ram]:
     for width in (block_item(c).size, block_item(c).size, sums):
         yield Ram(use="queues", width=width, depth=Osu.ITEMS, clocked=False)
     yield Ram(use="queues", width=inverse().size, depth=Osu.ITEMS * p, clocked=False)
-    yield Ram(use="queues", width=16 * p, depth=2, count=lanes)  # of the cache packer
+    yield Ram(use="queues", width=16, depth=2 * p, count=lanes)  # of the cache packer
 
 
 def _hub(c: Config) -> Iterable[Ram]:

@@ -115,17 +115,17 @@ async def random_ops(dut: Any) -> None:
 
 @cocotb.test()
 async def full_rate(dut: Any) -> None:
-    """an element a cycle, while one tile's writes fit into the time of the next; without tiles nothing happens"""
+    """a cycle an element and token, a write a cycle; without tiles nothing happens"""
     partner = Partner(dut, limit=20_000)
     bench, c = partner.bench, partner.c
     await bench.reset()
     await partner.op.send([{"value": 0, "address": 0, "stride": 0, "head_tiles": 1, "tiles": 0, "planes": 1}])
     await bench.cycle(3)
     bench.check(int(dut.idle.value), 1, "idle after an op without tiles")
-    tokens = min(c.pods, c.lanes - 1)
+    tokens = c.pods
     op = random_op(bench.rng, c, heads=3, head_tiles=2, planes=1, value=True, base=5, tokens=tokens)
     await partner.play(op)
-    bench.check(np.diff(partner.i.cycles).tolist(), [1] * (len(op.elements) - 1), "cycles between elements")
+    bench.check(np.diff(partner.i.cycles).tolist(), [tokens] * (len(op.elements) - 1), "cycles between elements")
     writes = np.array(partner.o.cycles).reshape(-1, tokens)
     bench.check(np.diff(writes, axis=1).tolist(), [[1] * (tokens - 1)] * op.tiles, "cycles between writes of a tile")
 
