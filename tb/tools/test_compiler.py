@@ -382,6 +382,11 @@ def test_modes_that_cannot_be() -> None:
             ["beats of an index row is 3, 1 above limits.max_index_beats = 2", "--set limits.max_index_beats=3"],
         ),
         (
+            {"tiles": 17, "bits": 4, "dims": 1},
+            {"limits__max_nibble_beats": 1},
+            ["beats of a row of 4-bit indices is 2, 1 above limits.max_nibble_beats = 1", "limits.max_nibble_beats=2"],
+        ),
+        (
             {"tiles": 3, "bits": 4},
             {"engines": 1, "limits__max_shard": 64},
             ["vocabulary rows of an engine is 104, 40 above limits.max_shard = 64", "--engines"],

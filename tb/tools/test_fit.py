@@ -188,7 +188,7 @@ def test_command(lpu: Lpu, board: Callable[..., Path], tinytales: Path) -> None:
 
 def test_command_that_is_shown_fits(lpu: Lpu, board: Callable[..., Path]) -> None:
     arguments = ["fit", "distilgpt2", "--board", board(dsp=400, bram36=160), "--preset", "kv260", "--set",
-                 "loop_tokens=64"]
+                 "loop_tokens=64", "--set", "memory.max_writes=8"]
     code, out, _ = lpu(*arguments)
     assert code == 1
     assert "does not fit" in out
