@@ -30,6 +30,9 @@
 | `magnitude`   | length of the coordinates, and the scale of the margins                       |
 | `row_bound`   | a row's coarse score plus margin                                              |
 | `bound_memory` | keeps bounds, finds rows that reach a threshold                              |
+| `threshold`   | what bounds must reach, from the best logits of candidates                    |
+| `candidates`  | merged lists of all engines: rows to read here, best logits                   |
+| `list_out`    | the sorter's lists on their way to the other engines                          |
 | `sorter`      | the best rows of each token                                                   |
 | `logit_store` | writes all logits when asked                                                  |
 """

@@ -23,21 +23,21 @@ def row_mark(c: Config) -> data.StructLayout:
 
 
 def bound_scan(c: Config) -> data.StructLayout:
-    """what a row's bound must reach, and the tokens for which rows are wanted"""
+    """what a row's bound must reach, which is above NEVER, and the tokens for which rows are wanted"""
     return data.StructLayout({"threshold": data.ArrayLayout(signed(BOUND_BITS), c.pods), "pods": c.pods})
 
 
 class BoundMemory(wiring.Component):
     """Bounds of up to `limits.max_shard` rows, and the largest of every block of 16 rows.
 
-    Rows come on `i` in order after `clear`, one a cycle, always accepted; `clear` and a row never in the same cycle.
-    `finish`, in a cycle after the last row, closes the block that is not full. `mark` makes a row one that is never
-    found for a token, as NEVER among the rows does; it waits while a scan runs. The partner owes a row that has been
-    written, and no mark while rows come.
+    Rows come on `i` in order after `clear`, their bounds one token a cycle, of the same tokens each, always accepted;
+    `clear` and a bound never in the same cycle. `mark` makes a row one that is never found for a token, as NEVER among
+    the bounds does; it waits while a scan runs. The partner owes a row that has been written, and no mark while rows
+    come.
 
-    `i_scan`, in a cycle after `finish` and any number of times: the jobs of all rows in order, and of a row
-    those of the tokens in `pods`, lowest first, whose bound is at least their `threshold` and not NEVER; then one with
-    `end`.
+    `i_scan`, in a cycle after the last row and any number of times: the jobs of all rows in order, and of a row
+    those of the tokens in `pods`, lowest first, whose bound is at least their `threshold`; then one with `end`. Tokens
+    that rows have no bounds for must not be in `pods`.
     The first row's job comes `latency` cycles after the scan was taken. A block without a hit takes at most a cycle; in
     one with a hit a row takes a cycle, or one for each of its jobs if that is more. Blocks are judged by what was
     written: marks do not make them quicker, and blocks ahead are looked at while another's rows are.
@@ -48,14 +48,13 @@ class BoundMemory(wiring.Component):
     latency = 6
     """cycles from a scan to the first row's job, or to the end if there are no rows"""
     interval = 1
-    """cycles between rows that come, between jobs, between blocks or rows without a hit"""
+    """cycles between bounds that come, between jobs, between blocks or rows without a hit"""
 
     def __init__(self, config: Config) -> None:
         self._c = c = config
         super().__init__({
             "clear": In(1),
             "i": In(stream.Signature(bound_entry(c), always_ready=True)),
-            "finish": In(1),
             "mark": In(stream.Signature(row_mark(c))),
             "i_scan": In(stream.Signature(bound_scan(c))),
             "o": Out(stream.Signature(row_job(c))),
@@ -70,32 +69,29 @@ class BoundMemory(wiring.Component):
         m.submodules.bounds = bounds = Memory(shape=shape, depth=c.limits.max_shard, init=[])
         m.submodules.maxima = maxima = Memory(shape=shape, depth=blocks, init=[])
         write_bound, read_bound = bounds.write_port(granularity=1), bounds.read_port()
-        write_largest, read_largest = maxima.write_port(), maxima.read_port()
+        write_largest, read_largest = maxima.write_port(granularity=1), maxima.read_port()
 
         # rows that come, and marks
         rows = Signal(INDEX_BITS + 1)
         largest = Signal(shape)  # of the present block so far
-        block = Signal(range(blocks))
-        full = Signal()
         scanning = Signal()
+        new, pod = self.i.payload.bound, self.i.payload.pod
         marked = self.mark.valid & self.mark.ready
-        bound = self.i.payload.bound
+        here = largest[pod if c.pods > 1 else 0]
+        most = Signal(signed(BOUND_BITS))
         m.d.comb += [
+            most.eq(Mux(rows[:BLOCK_BITS] == 0, new, maximum(new, here))),
             self.mark.ready.eq(~scanning),
             write_bound.addr.eq(Mux(self.i.valid, rows, self.mark.payload.row)),
-            write_bound.en.eq(Mux(self.i.valid, ~0, Mux(marked, 1 << self.mark.payload.pod, 0))),
-            write_largest.addr.eq(block), write_largest.data.eq(largest), write_largest.en.eq(full | self.finish),
+            write_bound.en.eq((self.i.valid | marked) << Mux(self.i.valid, pod, self.mark.payload.pod)),
+            write_largest.addr.eq(rows >> BLOCK_BITS), write_largest.en.eq(self.i.valid << pod),
         ]
-        m.d.sync += full.eq(self.i.valid & rows[:BLOCK_BITS].all())
+        for p in range(c.pods):
+            m.d.comb += [write_bound.data[p].eq(Mux(self.i.valid, new, NEVER)), write_largest.data[p].eq(most)]
         with m.If(self.i.valid):
-            m.d.sync += [rows.eq(rows + 1), block.eq(rows >> BLOCK_BITS)]
+            m.d.sync += [here.eq(most), rows.eq(rows + self.i.payload.last)]
         with m.If(self.clear):
             m.d.sync += rows.eq(0)
-        for p in range(c.pods):
-            m.d.comb += write_bound.data[p].eq(Mux(self.i.valid, bound[p], NEVER))
-            with m.If(self.i.valid):
-                m.d.sync += largest[p].eq(
-                    Mux(rows[:BLOCK_BITS] == 0, bound[p], maximum(bound[p], largest[p])))
 
         # a scan
         scan = Signal(bound_scan(c))
@@ -108,7 +104,7 @@ class BoundMemory(wiring.Component):
 
         def reach(values: Value) -> Value:
             """tokens whose bound does"""
-            return Cat(scan.pods[p] & (values[p] >= scan.threshold[p]) & (values[p] != NEVER) for p in range(c.pods))
+            return Cat(scan.pods[p] & (values[p] >= scan.threshold[p]) for p in range(c.pods))
 
         # blocks: asked for, read, found; what is found waits, all else goes. The one behind the last is the end
         step = data.StructLayout({"valid": 1, "end": 1, "block": range(blocks + 1)})

@@ -6,11 +6,11 @@ the candidates' rows and, with `scan`, all others that could still win.
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, signed, unsigned
-from amaranth.lib import data, fifo, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
 
-from ...sim.golden.head import BOUND_BITS, HIGHEST_BOUND, LOWEST_BOUND, SCALE_BITS
+from ...sim.golden.head import SCALE_BITS
 from ..common.payloads import (
     INDEX_BITS,
     OFFSET_BITS,
@@ -26,12 +26,12 @@ from ..common.turns import Deal
 from ..config import Config
 from ..isa import Opcode
 from .bound_memory import BoundMemory
+from .candidates import Candidates
+from .list_out import ListOut
 from .logit_store import LogitStore
 from .row_bound import RowBound
 from .sorter import Sorter
-
-SETTLE = 4
-"""cycles until a row's bound is in the memory, and until the thresholds follow the levels"""
+from .threshold import Thresholds
 
 
 def ranked_row(c: Config) -> data.StructLayout:
@@ -74,140 +74,86 @@ class Head(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        c = self._c
-        log_lanes = (c.lanes - 1).bit_length()
-        pod_shape = range(max(2, c.pods))
-        m.submodules.sorter = sorter = Sorter(c)
-        m.submodules.bounds = bounds = BoundMemory(c)
-        m.submodules.bound = bound = RowBound(c)
-        m.submodules.store = store = LogitStore(c)
-        m.submodules.deal = deal = Deal(c, signed(32), unsigned(INDEX_BITS))
-        wiring.connect(m, store.o, wiring.flipped(self.o_write))
-        wiring.connect(m, bound.o, bounds.i)
+        c, sub, tokens = self._c, m.submodules, self.context.tokens
+        sub.deal = deal = Deal(c, signed(32), unsigned(INDEX_BITS))
+        sub.sorter = sorter = Sorter(c)
+        sub.store = store = LogitStore(c)
+        sub.bound = bound = RowBound(c)
+        sub.bounds = bounds = BoundMemory(c)
+        sub.lists = lists = ListOut(c)
+        sub.candidates = candidates = Candidates(c)
+        sub.thresholds = thresholds = Thresholds(c)
+        connect(m, bound.o, bounds.i)
+        connect(m, candidates.o_best, thresholds.i)
+        connect(m, flipped(self.i_list), candidates.i)
+        connect(m, lists.o, flipped(self.o_list))
+        connect(m, store.o, flipped(self.o_write))
 
         op = Signal(OP_BITS)
-        head, search, fine = OpView(op, Opcode.HEAD), OpView(op, Opcode.SEARCH), OpView(op, Opcode.FINE)
+        head, search, fine = (OpView(op, o) for o in (Opcode.HEAD, Opcode.SEARCH, Opcode.FINE))
         is_search, is_fine = Signal(), Signal()
-        first, limit, last_row = Signal(INDEX_BITS), Signal(32), Signal(INDEX_BITS + 1)
-        best = Signal(8)
-        tokens = Signal(c.pods)
+        first, last_row, best = Signal(INDEX_BITS), Signal(INDEX_BITS + 1), Signal(8)
         m.d.comb += [
             is_search.eq(head.opcode == Opcode.SEARCH), is_fine.eq(head.opcode == Opcode.FINE),
-            tokens.eq((1 << self.context.tokens) - 1),
-            store.tokens.eq(self.context.tokens), store.stride.eq(head.logits_stride),
-            bound.scale.eq(self.scale), bound.slack.eq(search.slack.as_signed()),
+            store.stride.eq(head.logits_stride), bound.scale.eq(self.scale), bound.slack.eq(search.slack.as_signed()),
+            sorter.pod.eq(lists.pod), sorter.place.eq(lists.place), lists.entry.eq(sorter.entry),
+            lists.tokens.eq(tokens), lists.best.eq(best),
+            candidates.keep.eq(is_search), candidates.tokens.eq(tokens), candidates.best.eq(best),
+            candidates.first.eq(first), candidates.rows.eq(last_row),
+            thresholds.unit_shift.eq(fine.unit_shift), thresholds.offset.eq(fine.offset.as_signed()),
+            thresholds.floor.eq(fine.floor.as_signed()), thresholds.unbounded.eq(self.unbounded),
+            bounds.i_scan.payload.threshold.eq(thresholds.o), bounds.i_scan.payload.pods.eq((1 << tokens) - 1),
         ]
 
-        # -- rows in -------------------------------------------------------------------------------------------------
-        rows_left = Signal(INDEX_BITS + 1)
-        row = Signal(INDEX_BITS + 1)  # in the vocabulary
+        # rows in: each token's value to the sorter, and to the store or the bounds
+        rows_left, row = Signal(INDEX_BITS + 1), Signal(INDEX_BITS + 1)  # the latter in the vocabulary
         logits_at = Signal(OFFSET_BITS)
-        ranking, storing = Signal(), Signal()
-        m.d.comb += storing.eq(self.context.logits & ~is_search & ~is_fine)
-        take, real, wanted = Signal(), Signal(), Signal()
-        turn = deal.o.payload
+        ranking = Signal()
+        take, turn = Signal(), deal.o.payload
+        real, ranked, stored = Signal(), Signal(), Signal()  # not padding; goes to the sorter; to the store
         m.d.comb += [
-            deal.count.eq(self.context.tokens), deal.i.payload.value.eq(self.i.payload.value),
+            deal.count.eq(tokens), deal.i.payload.value.eq(self.i.payload.value),
             deal.i.payload.tag.eq(Mux(is_fine, first + self.i.payload.index, row)),
-            deal.i.valid.eq(self.i.valid & ranking & (~storing | store.i.ready)),
-            self.i.ready.eq(deal.i.ready & ranking & (~storing | store.i.ready)), take.eq(self.i.valid & self.i.ready),
-            real.eq(is_fine | (row < limit)),
-            store.i.valid.eq(take & storing & real),
-            store.i.payload.value.eq(self.i.payload.value), store.i.payload.offset.eq(logits_at),
-            wanted.eq(Mux(is_fine, self.i.payload.pods.bit_select(turn.pod, 1), real)),
-            sorter.i.valid.eq(deal.o.valid & wanted), deal.o.ready.eq(sorter.i.ready | ~wanted),
-            sorter.i.payload.value.eq(turn.value), sorter.i.payload.pod.eq(turn.pod),
-            sorter.i.payload.index.eq(turn.tag),
-            bound.i.valid.eq(take & is_search & search.margins), bound.i.payload.value.eq(self.i.payload.value),
-            bound.i.payload.radius.eq(self.i.payload.index), bound.i.payload.padding.eq(~real),
+            deal.i.valid.eq(self.i.valid & ranking), self.i.ready.eq(deal.i.ready & ranking),
+            take.eq(self.i.valid & self.i.ready),
+            real.eq(row < head.limit),
+            ranked.eq(Mux(is_fine, self.i.payload.pods.bit_select(turn.pod, 1), real)),
+            stored.eq(self.context.logits & ~is_search & ~is_fine & real),
+            deal.o.ready.eq((sorter.i.ready | ~ranked) & (store.i.ready | ~stored)),
+            sorter.i.valid.eq(deal.o.valid & ranked & (store.i.ready | ~stored)),
+            sorter.i.payload.value.eq(turn.value), sorter.i.payload.index.eq(turn.tag),
+            sorter.i.payload.pod.eq(turn.pod),
+            store.i.valid.eq(deal.o.valid & stored & sorter.i.ready),
+            store.i.payload.value.eq(turn.value), store.i.payload.first.eq(turn.first),
+            store.i.payload.offset.eq(logits_at),
+            bound.i.valid.eq(deal.o.valid & deal.o.ready & is_search & search.margins),
+            bound.i.payload.value.eq(turn.value), bound.i.payload.radius.eq(self.i.payload.index),
+            bound.i.payload.padding.eq(~real), bound.i.payload.pod.eq(turn.pod), bound.i.payload.last.eq(turn.last),
         ]
-        jobs_out = Signal(16)
-        given = self.o_job.valid & self.o_job.ready & ~self.o_job.payload.end
         with m.If(take):
             m.d.sync += [row.eq(row + 1), rows_left.eq(rows_left - 1), logits_at.eq(logits_at + 4)]
+        jobs_out = Signal(16)
+        given = self.o_job.valid & self.o_job.ready & ~self.o_job.payload.end
         m.d.sync += jobs_out.eq(jobs_out + given - (take & is_fine))
 
-        # -- lists back from all engines -----------------------------------------------------------------------------
-        merged, merged_valid = Signal(list_word(c)), Signal()
-        place, ends = Signal(8), Signal(range(c.pods + 1))
-        levels = Signal(data.ArrayLayout(signed(32), c.pods))  # best logit of the candidates
-        m.submodules.candidates = candidates = fifo.SyncFIFOBuffered(
-            width=row_job(c).size, depth=c.limits.max_candidates * c.pods)
-        job, candidate = Signal(row_job(c)), data.View(row_job(c), candidates.r_data)
-        local = Signal(signed(INDEX_BITS + 2))
-        mine = (local >= 0) & (local < last_row)
-        m.d.sync += [merged.eq(self.i_list.payload), merged_valid.eq(self.i_list.valid & ~self.i_list.payload.result)]
-        m.d.comb += [
-            local.eq(merged.index - first), job.row.eq(local), job.pod.eq(merged.pod), candidates.w_data.eq(job),
-            candidates.w_en.eq(merged_valid & ~merged.end & is_search & (place < best) & mine),
-        ]
-        with m.If(merged_valid & merged.end):
-            m.d.sync += [place.eq(0), ends.eq(ends + 1)]
-        with m.Elif(merged_valid):
-            m.d.sync += place.eq(Mux(place == 255, 255, place + 1))
-            with m.If(place == 0):
-                for p in range(c.pods):
-                    with m.If(merged.pod == p):
-                        m.d.sync += levels[p].eq(merged.value)
-        everywhere = ends == self.context.tokens
+        def send(following: str, **how: Value | int) -> None:
+            """lists leave, as in `sending`"""
+            m.d.comb += lists.i.valid.eq(1)
+            m.d.comb += [lists.i.payload[name].eq(value) for name, value in how.items()]
+            m.next = following
 
-        # -- lists out -----------------------------------------------------------------------------------------------
-        pod = Signal(pod_shape)
-        sent = Signal(8)
-        emit_one, emit_result = Signal(), Signal()  # only the best of each token; the result of the pass
-        word = self.o_list.payload
-        more = sorter.entry.valid & (sent < Mux(emit_one, 1, best))
-        emitting = Signal()
-        m.d.comb += [
-            sorter.pod.eq(pod), sorter.place.eq(sent), self.o_list.valid.eq(emitting),
-            word.end.eq(~more), word.result.eq(emit_result), word.pod.eq(pod),
-            word.value.eq(Mux(more, sorter.entry.value, 0)), word.index.eq(Mux(more, sorter.entry.index, 0)),
-        ]
-
-        # -- thresholds ----------------------------------------------------------------------------------------------
-        thresholds = bounds.i_scan.payload.threshold
-        for p in range(c.pods):
-            level = Signal(signed(33), name=f"level_{p}")
-            threshold = Signal(signed(BOUND_BITS), name=f"threshold_{p}")
-            low = self.unbounded[p] | (level <= fine.floor.as_signed()) | (level < LOWEST_BOUND)
-            m.d.sync += [
-                level.eq((levels[p] >> fine.unit_shift) - fine.offset.as_signed()),
-                threshold.eq(Mux(low, LOWEST_BOUND, Mux(level > HIGHEST_BOUND, HIGHEST_BOUND, level))),
-            ]
-            m.d.comb += thresholds[p].eq(threshold)
-        m.d.comb += bounds.i_scan.payload.pods.eq(tokens)
-
-        settle = Signal(range(SETTLE + 1))
-        with m.If(take):
-            m.d.sync += settle.eq(SETTLE)
-        with m.Elif(settle != 0):
-            m.d.sync += settle.eq(settle - 1)
-
-        def emit(following: str) -> None:
-            """a state that sends the lists of all tokens"""
-            m.d.comb += emitting.eq(1)
-            with m.If(self.o_list.ready):
-                m.d.sync += sent.eq(sent + 1)
-                with m.If(~more):
-                    m.d.sync += [sent.eq(0), pod.eq(pod + 1)]
-                    with m.If(pod + 1 == self.context.tokens):
-                        m.d.sync += pod.eq(0)
-                        m.next = following
-
-        scanned, mark = bounds.o, bounds.mark
-        m.d.comb += [mark.payload.row.eq(candidate.row), mark.payload.pod.eq(candidate.pod)]
         with m.FSM():
             with m.State("IDLE"):
                 incoming = {o: OpView(self.i_op.payload, o) for o in (Opcode.HEAD, Opcode.SEARCH, Opcode.FINE)}
                 o = incoming[Opcode.HEAD]
-                rows = o.groups << log_lanes
+                rows = o.groups << (c.lanes - 1).bit_length()
                 m.d.comb += [self.idle.eq(1), self.i_op.ready.eq(1)]
                 m.d.sync += [
-                    op.eq(self.i_op.payload), row.eq(o.first), first.eq(o.first), limit.eq(o.limit), rows_left.eq(rows),
-                    logits_at.eq(o.logits), ends.eq(0), place.eq(0), pod.eq(0), sent.eq(0),
+                    op.eq(self.i_op.payload), row.eq(o.first), first.eq(o.first), rows_left.eq(rows),
+                    logits_at.eq(o.logits),
                 ]
                 with m.If(self.i_op.valid):
-                    m.d.comb += sorter.clear.eq(1)
+                    m.d.comb += [sorter.clear.eq(1), candidates.clear.eq(1)]
                     with m.Switch(o.opcode):
                         with m.Case(Opcode.SEARCH):
                             m.d.comb += bounds.clear.eq(1)
@@ -221,48 +167,36 @@ class Head(wiring.Component):
                             m.next = "ROWS"
             with m.State("ROWS"):
                 m.d.comb += ranking.eq(rows_left != 0)
-                with m.If((rows_left == 0) & (settle == 0) & sorter.idle):
-                    m.d.comb += bounds.finish.eq(is_search & search.margins)
-                    m.d.sync += [emit_one.eq(0), emit_result.eq(~is_search)]
-                    m.next = "LISTS"
-            with m.State("LISTS"):
-                emit("LISTED")
+                with m.If((rows_left == 0) & sorter.idle):  # bounds are there long before the lists are back
+                    send("LISTED", result=~is_search)
             with m.State("LISTED"):
-                with m.If(Mux(is_search, everywhere, store.idle)):
+                with m.If(Mux(is_search, candidates.complete, lists.idle & store.idle)):
                     m.next = "IDLE"
             with m.State("CANDIDATES"):
-                scanning = fine.scan
+                job, mark = candidates.o, bounds.mark
                 m.d.comb += [
                     ranking.eq(1),
-                    self.o_job.payload.eq(candidate),
-                    self.o_job.valid.eq(candidates.r_rdy & (mark.ready | ~scanning)),
-                    mark.valid.eq(candidates.r_rdy & self.o_job.ready & scanning),
-                    candidates.r_en.eq(self.o_job.valid & self.o_job.ready),
+                    self.o_job.payload.eq(job.payload), self.o_job.valid.eq(job.valid & (mark.ready | ~fine.scan)),
+                    job.ready.eq(self.o_job.ready & (mark.ready | ~fine.scan)),
+                    mark.valid.eq(job.valid & self.o_job.ready & fine.scan),
+                    mark.payload.row.eq(job.payload.row), mark.payload.pod.eq(job.payload.pod),
                 ]
-                with m.If(~candidates.r_rdy & (jobs_out == 0) & sorter.idle):
-                    m.d.sync += [emit_one.eq(1), emit_result.eq(0)]
+                with m.If(~job.valid & (jobs_out == 0) & sorter.idle):
                     m.next = "END"
-                    with m.If(scanning):
-                        m.next = "LEVELS"
+                    with m.If(fine.scan):
+                        send("LEVELS", one=1)
             with m.State("LEVELS"):
-                emit("LEVELLED")
-            with m.State("LEVELLED"):
-                with m.If(everywhere):
-                    m.d.sync += settle.eq(SETTLE)  # the thresholds follow
-                    m.next = "THRESHOLDS"
-            with m.State("THRESHOLDS"):
-                with m.If(settle == 0):
+                with m.If(candidates.complete & thresholds.idle):
                     m.d.comb += bounds.i_scan.valid.eq(1)
-                    with m.If(bounds.i_scan.ready):
-                        m.next = "SCAN"
+                    m.next = "SCAN"
             with m.State("SCAN"):
-                end = scanned.payload.end
+                found, end = bounds.o, bounds.o.payload.end
                 m.d.comb += [
                     ranking.eq(1),
-                    self.o_job.payload.eq(scanned.payload), self.o_job.valid.eq(scanned.valid & ~end),
-                    scanned.ready.eq(Mux(end, 1, self.o_job.ready)),
+                    self.o_job.payload.eq(found.payload), self.o_job.valid.eq(found.valid & ~end),
+                    found.ready.eq(self.o_job.ready | end),
                 ]
-                with m.If(scanned.valid & end):
+                with m.If(found.valid & end):
                     m.next = "DRAIN"
             with m.State("DRAIN"):
                 m.d.comb += ranking.eq(1)
@@ -271,6 +205,5 @@ class Head(wiring.Component):
             with m.State("END"):
                 m.d.comb += [self.o_job.payload.end.eq(1), self.o_job.valid.eq(1)]
                 with m.If(self.o_job.ready):
-                    m.d.sync += [emit_one.eq(0), emit_result.eq(1)]
-                    m.next = "LISTS"
+                    send("LISTED", result=1)
         return m

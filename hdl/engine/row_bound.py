@@ -10,27 +10,30 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.golden.head import BOUND_BITS, HIGHEST_BOUND, LOWEST_BOUND, NEVER, RADIUS_SHIFT, SCALE_BITS
-from ..common.payloads import accumulators
 from ..common.pipeline import delay
 from ..config import Config
 
 
 def row_score(c: Config) -> data.StructLayout:
-    """a row's coarse scores and the radius that all tokens share; `padding` rows are never to be found"""
-    return data.StructLayout({"value": accumulators(c), "radius": 8, "padding": 1})
+    """A row's coarse score for one token, and its radius. `last` of the row's tokens; `padding` rows are never to be
+    found."""
+    return data.StructLayout({
+        "value": signed(32), "radius": 8, "padding": 1, "pod": range(max(2, c.pods)), "last": 1})
 
 
 def bound_entry(c: Config) -> data.StructLayout:
-    """a row's bound for every token"""
-    return data.StructLayout({"bound": data.ArrayLayout(signed(BOUND_BITS), c.pods)})
+    """a row's bound for one token; `last` of the row's tokens"""
+    return data.StructLayout({"bound": signed(BOUND_BITS), "pod": range(max(2, c.pods)), "last": 1})
 
 
 class RowBound(wiring.Component):
-    """`clamp(value + (scale · radius, rounded up to whole units) + slack)`, NEVER for padding. Free-running, a row a
-    cycle, order kept; `scale` and `slack` stand still while rows are inside."""
+    """`clamp(value + (scale · radius, rounded up to whole units) + slack)` with the token's `scale`, NEVER for padding.
+    Free-running, a score a cycle, order kept; `scale` and `slack` stand still while scores are inside."""
 
     latency = 3
     """cycles from `i` to `o`: product, sum, clamp"""
+    interval = 1
+    """cycles per score"""
 
     def __init__(self, config: Config) -> None:
         self._c = c = config
@@ -43,21 +46,25 @@ class RowBound(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        padding = delay(m, self.i.payload.padding, self.latency - 1, name="padding")
-        m.d.comb += self.o.valid.eq(delay(m, self.i.valid, self.latency, name="valid"))
-        for p in range(self._c.pods):
-            product = Signal(SCALE_BITS + 8, name=f"product_{p}", reset_less=True)
-            base = Signal(signed(33), name=f"base_{p}", reset_less=True)
-            total = Signal(signed(34), name=f"total_{p}", reset_less=True)
-            bound = Signal(signed(BOUND_BITS), name=f"bound_{p}", reset_less=True)
-            up = (1 << RADIUS_SHIFT) - 1
+        i, o = self.i.payload, self.o.payload
+        product = Signal(SCALE_BITS + 8, reset_less=True)
+        base, total = Signal(signed(33), reset_less=True), Signal(signed(34), reset_less=True)
+        bound = Signal(signed(BOUND_BITS), reset_less=True)
+        scored, summed = delay(m, self.i.valid, 1, name="scored"), Signal()
+        padding = delay(m, i.padding, self.latency - 1, name="padding")
+        m.d.sync += [summed.eq(scored), self.o.valid.eq(summed)]
+        m.d.comb += [
+            o.bound.eq(bound), o.pod.eq(delay(m, i.pod, self.latency, name="pod")),
+            o.last.eq(delay(m, i.last, self.latency, name="last")),
+        ]
+        with m.If(self.i.valid):
             m.d.sync += [
-                product.eq(self.scale[p] * self.i.payload.radius),
-                base.eq(self.i.payload.value[p] + self.slack),
-                total.eq(base + ((product + up) >> RADIUS_SHIFT)),
-                bound.eq(Mux(total > HIGHEST_BOUND, HIGHEST_BOUND, Mux(total < LOWEST_BOUND, LOWEST_BOUND, total))),
-            ]
+                product.eq(self.scale[i.pod if self._c.pods > 1 else 0] * i.radius), base.eq(i.value + self.slack)]
+        with m.If(scored):
+            m.d.sync += total.eq(base + product[RADIUS_SHIFT:] + product[:RADIUS_SHIFT].any())
+        with m.If(summed):
+            m.d.sync += bound.eq(
+                Mux(total > HIGHEST_BOUND, HIGHEST_BOUND, Mux(total < LOWEST_BOUND, LOWEST_BOUND, total)))
             with m.If(padding):
                 m.d.sync += bound.eq(NEVER)
-            m.d.comb += self.o.payload.bound[p].eq(bound)
         return m

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, Value, signed
-from amaranth.lib import data, fifo, stream, wiring
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -60,7 +60,7 @@ class Sorter(wiring.Component):
     @staticmethod
     def queue(c: Config) -> int:
         """items that can wait"""
-        return max(32, 2 * c.limits.max_candidates)
+        return max(32, 1 << (2 * c.limits.max_candidates - 1).bit_length())
 
     @staticmethod
     def memories(c: Config) -> list[tuple[int, int, int]]:
@@ -94,15 +94,22 @@ class Sorter(wiring.Component):
 
         # what is below the last of a full list goes, as that was a few cycles ago
         m.submodules.lowest = lowest = Memory(shape=32, depth=max(2, c.pods), init=[])
-        m.submodules.queue = queue = ResetInserter(self.clear)(
-            fifo.SyncFIFO(width=_KEY_BITS + len(self.pod), depth=places))
+        m.submodules.queue = queue = Memory(shape=_KEY_BITS + len(self.pod), depth=places, init=[])
         new, new_pod, new_valid = Signal(key_shape, reset_less=True), Signal(pod_shape, reset_less=True), Signal()
         low, set_low = lowest.read_port(domain="comb"), lowest.write_port()
+        put, get = queue.write_port(), queue.read_port(domain="comb")
+        into, out = Signal(range(2 * places)), Signal(range(2 * places))  # with a bit beyond the memory's address
+        load, room = Signal(), Signal(init=1)
         m.d.comb += [
-            self.i.ready.eq(queue.w_level < places - 1), low.addr.eq(new_pod),
-            queue.w_data.eq(Cat(new, new_pod)),
-            queue.w_en.eq(new_valid & (~full.bit_select(of(new_pod), 1) | (new.value >= low.data))),
+            self.i.ready.eq(room), low.addr.eq(new_pod),
+            put.addr.eq(into[:-1]), put.data.eq(Cat(new, new_pod)), get.addr.eq(out[:-1]),
+            put.en.eq(new_valid & (~full.bit_select(of(new_pod), 1) | (new.value >= low.data))),
         ]
+        m.d.sync += room.eq((into - out)[:len(into)] < places - 2)  # less those that come before anyone sees it
+        with m.If(put.en):
+            m.d.sync += into.eq(into + 1)
+        with m.If(load):
+            m.d.sync += out.eq(out + 1)
         m.d.sync += new_valid.eq(self.i.valid & self.i.ready & ~self.clear)
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [
@@ -110,22 +117,24 @@ class Sorter(wiring.Component):
 
         # the item that is sorted in: the word of entries that it meets, which of these do not exist
         key, pod, word = Signal(key_shape, reset_less=True), Signal(pod_shape, reset_less=True), Signal(word_shape)
-        absent = Signal(together)
-        sorting, moved, above = Signal(), Signal(), Signal()  # beaten entries behind the word; there is no word
-        beaten = Signal(together)
-        done, load = Signal(), Signal()
-        queued, queued_pod = queue.r_data[:_KEY_BITS], queue.r_data[_KEY_BITS:]
+        absent, beaten = Signal(together), Signal(together)
+        sorting, meeting, moved = Signal(), Signal(), Signal()  # busy; there is a word; all behind it are beaten
+        waiting = into != out
+        queued, queued_pod = get.data[:_KEY_BITS], get.data[_KEY_BITS:]
         count = Signal(range(depth + 1))
         m.d.comb += [
-            done.eq(~beaten[0]), load.eq(queue.r_rdy & (~sorting | done)), queue.r_en.eq(load),
-            count.eq(counts[of(queued_pod)]), self.idle.eq(~new_valid & ~queue.r_rdy & ~sorting),
+            load.eq(waiting & ~beaten[0]), count.eq(counts[of(queued_pod)]),
+            self.idle.eq(~new_valid & ~waiting & ~sorting),
         ]
         with m.If(sorting):
-            m.d.sync += [word.eq(word - 1), above.eq(word == 0), absent.eq(0), moved.eq(1), sorting.eq(~done)]
+            m.d.sync += [
+                word.eq(word - 1), absent.eq(0), sorting.eq(beaten[0]), moved.eq(beaten[0]),
+                meeting.eq(beaten[0] & (word != 0)),
+            ]
         with m.If(load):
             all_there = count == depth
             m.d.sync += [
-                key.eq(queued), pod.eq(queued_pod), sorting.eq(1), moved.eq(0), above.eq(0),
+                key.eq(queued), pod.eq(queued_pod), sorting.eq(1), meeting.eq(1), moved.eq(0),
                 word.eq(Mux(all_there, last, count // together)),
             ]
             for bank in range(together):
@@ -135,7 +144,7 @@ class Sorter(wiring.Component):
         with m.If(set_low.en):
             m.d.sync += full.bit_select(of(pod), 1).eq(1)
         with m.If(self.clear):
-            m.d.sync += [counts.eq(0), full.eq(0), sorting.eq(0)]
+            m.d.sync += [signal.eq(0) for signal in (counts, full, sorting, meeting, moved, into, out)]
 
         ports = []
         for bank in range(together):
@@ -147,13 +156,13 @@ class Sorter(wiring.Component):
             before = (bank - 1) % together
             m.d.comb += [
                 meet.addr.eq(Mux(sorting, Cat(word, pod), Cat((self.place // together)[:len(word)], self.pod))),
-                beaten[bank].eq(sorting & ~above & (absent[bank] | (key.as_value() > read[bank].as_value()))),
+                beaten[bank].eq(meeting & (absent[bank] | (key.as_value() > read[bank].as_value()))),
                 move.data.eq(Mux(beaten[before], read[before], key)),
             ]
             if bank > 0:
                 m.d.comb += [move.addr.eq(Cat(word, pod)), move.en.eq(beaten[bank])]
             else:  # behind the word: the first of that before
-                m.d.comb += [move.addr.eq(Cat((word + 1)[:len(word)], pod)), move.en.eq(sorting & moved)]
+                m.d.comb += [move.addr.eq(Cat((word + 1)[:len(word)], pod)), move.en.eq(moved)]
         _, move = ports[last_bank]
         m.d.comb += [set_low.addr.eq(pod), set_low.data.eq(move.data.value),
                      set_low.en.eq(move.en & (move.addr[:len(word)] == last) & (counts[of(pod)] == depth))]

@@ -8,9 +8,9 @@ _FILE = "hdl/engine/logit_store.py"
 _TEST = "tb/hdl/engine/test_logit_store.py::test_logit_store[medium]"
 
 MUTATIONS = [
-    Mutation(_FILE, "self.i.ready.eq(~storing | (written & last))", "self.i.ready.eq(~storing)", _TEST,
-             "a cycle is lost between two rows"),
-    Mutation(_FILE, "offset.eq(offset + self.stride)", "offset.eq(offset + 4)", _TEST,
+    Mutation(_FILE, "self.i.ready.eq(~self.o.valid | self.o.ready)", "self.i.ready.eq(~self.o.valid)", _TEST,
+             "a cycle is lost between two logits"),
+    Mutation(_FILE, "Mux(i.first, i.offset, offset + self.stride)", "i.offset", _TEST,
              "logits of all tokens go to one row"),
-    Mutation(_FILE, "last.eq(token + 1 == self.tokens)", "last.eq(token == self.tokens)", _TEST, "one token too many"),
+    Mutation(_FILE, "offset[2:beat] == w", "offset[2:beat] <= w", _TEST, "a logit is written over those behind it"),
 ]

@@ -40,7 +40,7 @@ def _rows(engine: Engine, op: Op, group: int, ready: float, row: float) -> None:
     t, groups, pace = engine.timing, op["groups"], max(1.0, row * engine.config.lanes / group)
     end = engine.beats(groups * group, ready, engine.ask(2, max(1, groups)), op["address"], pace=pace, request=group)
     rows = end + t.row + 1 if groups else end - 1
-    engine.listed = rows + t.sorter + t.settle
+    engine.listed = rows + t.sorter
     engine.idle = max(engine.idle, engine.listed)
     engine.end(rows + 1)
 
@@ -66,7 +66,7 @@ def fine(pairs: Sequence[tuple[Engine, Op]]) -> None:
         lists(machine, 1)
         for number, (engine, own) in enumerate(pairs):
             count = _dealt(round(now.tokens * now.fine_rows), number, len(pairs))
-            begin = engine.listed + engine.timing.settle + 8
+            begin = engine.listed + engine.timing.scan
             blocks = ceil_div(engine.groups * engine.config.lanes, _BLOCK)
             engine.listed = max(begin + blocks + _BLOCK * min(count, blocks), _read(engine, own, begin, count))
     for engine, before in zip(machine, used, strict=True):

@@ -61,8 +61,8 @@ class Timing:
     """of the search's margins for one token, beside a cycle for each bit of their shift"""
     scale_token: int
     """for each further token, likewise"""
-    settle: int
-    """rest of the head before and after it looks at what came"""
+    scan: int
+    """from the lists of levels to the first row that a scan finds"""
 
 
 @cache
@@ -76,9 +76,9 @@ def _stated(config: Config) -> Timing:
     from ...hdl.common.buffer import Buffer
     from ...hdl.control.exchange import Exchange
     from ...hdl.control.list_merge import ListMerge
+    from ...hdl.engine.bound_memory import BoundMemory
     from ...hdl.engine.boundary import Boundary
     from ...hdl.engine.engine import JOB_QUEUE, OP_QUEUE
-    from ...hdl.engine.head import SETTLE
     from ...hdl.engine.magnitude import Magnitude
     from ...hdl.engine.merge import Merge
     from ...hdl.engine.norm import Norm
@@ -90,6 +90,7 @@ def _stated(config: Config) -> Timing:
     from ...hdl.engine.sfu import Sfu
     from ...hdl.engine.sorter import Sorter
     from ...hdl.engine.sources import requantiser_tag
+    from ...hdl.engine.threshold import Thresholds
     from ...hdl.memory.reader import PROGRAM_BURST, PROGRAM_FIFO, Reader
     from ...hdl.memory.writer import Writer
 
@@ -126,5 +127,5 @@ def _stated(config: Config) -> Timing:
         sorter=requantise + Sorter.latency + 2,
         scale=Magnitude.latency(0, 1) + 2,
         scale_token=Magnitude.latency(0, 2) - Magnitude.latency(0, 1),
-        settle=SETTLE,
+        scan=Thresholds.latency + BoundMemory.latency,
     )

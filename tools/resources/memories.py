@@ -121,7 +121,7 @@ def _engine(c: Config) -> Iterable[Ram]:
     yield Ram(use="lookup tables and vectors", width=16 * p, depth=2 * lane, count=lanes // 2, dual=True)
     yield Ram(use="lookup tables and vectors", width=16 * p, depth=16 * c.nibble_beats, count=lanes)
     yield Ram(use="coarse scores", width=BOUND_BITS * p, depth=lim.max_shard, parts=p)
-    yield Ram(use="coarse scores", width=BOUND_BITS * p, depth=-(-lim.max_shard >> BLOCK_BITS))
+    yield Ram(use="coarse scores", width=BOUND_BITS * p, depth=-(-lim.max_shard >> BLOCK_BITS), parts=p)
 
     for width, depth, count in Sorter.memories(c):
         yield Ram(use="sorter", width=width, depth=depth, count=count, clocked=False)
@@ -133,7 +133,7 @@ def _engine(c: Config) -> Iterable[Ram]:
     yield Ram(use="queues", width=OP_BITS, depth=2, count=2, clocked=False)  # of epilogue and cache packer
     for _ in range(2):
         yield _fifo("queues", row_job(c).size, JOB_QUEUE)
-    yield _fifo("queues", row_job(c).size, lim.max_candidates * p)
+    yield Ram(use="queues", width=row_job(c).size, depth=max(2, lim.max_candidates * p), clocked=False)
     yield Ram(use="queues", width=beat, depth=2 * _BEATS, count=2)  # records of columns
     yield _fifo("queues", drained_lane(c).size, ShiftSaturate.latency + CreditFifo.round_trip)
     yield _fifo("queues", accumulators(c).size, Pods.ROW_FIFO)

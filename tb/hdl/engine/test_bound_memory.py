@@ -35,23 +35,23 @@ class _Harness:
         self.i_scan = StreamDriver(self.bench, dut, "i_scan", bound_scan(c))
         self.o = StreamMonitor(self.bench, dut, "o", row_job(c))
         self.bounds = np.zeros((0, c.pods), np.int64)
-        dut.clear.value = dut.finish.value = 0
+        dut.clear.value = 0
 
     @property
     def everyone(self) -> int:
         return (1 << self.c.pods) - 1
 
-    async def pulse(self, name: str) -> None:
-        getattr(self.dut, name).value = 1
-        await self.bench.cycle()
-        getattr(self.dut, name).value = 0
+    def entries(self, bounds: np.ndarray, tokens: int) -> list[dict[str, int]]:
+        """rows `[count, pods]`, those of the first tokens"""
+        return [{"bound": int(row[t]), "pod": t, "last": int(t + 1 == tokens)} for row in bounds for t in range(tokens)]
 
-    async def fill(self, bounds: np.ndarray, pause: float = 0.0) -> None:
-        """rows `[count, pods]`, the first right behind the clear, the finish right behind the last"""
+    async def fill(self, bounds: np.ndarray, pause: float = 0.0, tokens: int | None = None) -> None:
+        """rows `[count, pods]`, the first right behind the clear; only those of `tokens`, if any"""
         self.bounds = bounds.copy()
-        await self.pulse("clear")
-        await self.i.send([{"bound": row} for row in bounds], pause)
-        await self.pulse("finish")
+        self.dut.clear.value = 1
+        await self.bench.cycle()
+        self.dut.clear.value = 0
+        await self.i.send(self.entries(bounds, self.c.pods if tokens is None else tokens), pause)
 
     async def marks(self, places: list[tuple[int, int]], pause: float = 0.0) -> None:
         """rows that are not to be found for a token"""
@@ -110,8 +110,8 @@ class _Harness:
 
     def some_threshold(self) -> np.ndarray:
         if self.bounds.size and self.rng.random() < 0.5:  # exactly one that is there
-            return self.rng.choice(self.bounds.reshape(-1), self.c.pods)
-        return self.rng.choice([NEVER, LOWEST_BOUND, 0, 1, 32_000, HIGHEST_BOUND], self.c.pods)
+            return np.maximum(self.rng.choice(self.bounds.reshape(-1), self.c.pods), LOWEST_BOUND)
+        return self.rng.choice([LOWEST_BOUND, 0, 1, 32_000, HIGHEST_BOUND], self.c.pods)
 
 
 def _counts(h: _Harness) -> list[int]:
@@ -128,6 +128,9 @@ async def scans_at_random(dut: Any) -> None:
     for turn in range(3):
         for k, count in enumerate(h.rng.permutation(_counts(h))):
             h.o.pause = [0.0, 0.5, 0.2][k % 3]
+            tokens = int(h.rng.integers(1, h.c.pods + 1))
+            await h.fill(h.some_bounds(int(count), (k + turn) % 4), pause=[0.0, 0.3][k % 2], tokens=tokens)
+            await h.scan(h.some_threshold(), (1 << tokens) - 1)
             await h.fill(h.some_bounds(int(count), (k + turn) % 4), pause=[0.0, 0.3][k % 2])
             await h.scan(h.some_threshold())
             if count:
@@ -147,7 +150,7 @@ async def all_rows(dut: Any) -> None:
     for row in {0, 15, 16, most - 1, *h.rng.integers(0, most, 5).tolist()}:
         bounds[row, int(h.rng.integers(h.c.pods))] = 7
     await h.fill(bounds)
-    h.bench.check(np.diff(h.i.cycles).tolist(), [BoundMemory.interval] * (most - 1), "cycles between rows")
+    h.bench.check(np.diff(h.i.cycles).tolist(), [BoundMemory.interval] * (most * h.c.pods - 1), "cycles between bounds")
     cycles = await h.scan(7)
     threshold = np.full(h.c.pods, 7)
     longest = h.longest(h.jobs(threshold, h.everyone), bounds, threshold, h.everyone)
@@ -187,7 +190,7 @@ async def marks_wait_for_the_scan(dut: Any) -> None:
     start = len(h.mark.cycles)
     await h.marks(places)
     h.bench.check(np.diff(h.mark.cycles[start:]).tolist(), [1] * (len(places) - 1), "cycles between marks")
-    await h.scan(NEVER)
+    await h.scan(LOWEST_BOUND)
 
 
 @cocotb.test()
@@ -239,7 +242,7 @@ async def reset_in_mid_stream(dut: Any) -> None:
         h.o.pause = 0.0
         h.bounds = h.bounds[:0]
         await h.scan(LOWEST_BOUND)
-        h.i.queue([{"bound": np.full(h.c.pods, 9)}] * 30)
+        h.i.queue(h.entries(np.full((30, h.c.pods), 9), h.c.pods))
         await h.bench.cycle(cycles)
         await h.bench.reset(1)
         await h.fill(h.some_bounds(33, 2))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from lpu.hdl.common.payloads import write_request
 from lpu.hdl.config import Config
-from lpu.hdl.engine.logit_store import LogitStore, stored_row
+from lpu.hdl.engine.logit_store import LogitStore, stored_logit
 from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, parameters, run_bench
 
 CONFIGS = {"small": Config(lanes=8, pods=1), "medium": Config(lanes=32, pods=4), "large": Config(lanes=128, pods=16)}
@@ -22,15 +22,16 @@ class Fixture:
         self.c = c = Config.from_dict(parameters()["config"])
         self.dut = dut
         self.bench = Bench(dut, limit=40_000)
-        self.i = StreamDriver(self.bench, dut, "i", stored_row(c))
+        self.i = StreamDriver(self.bench, dut, "i", stored_logit())
         self.o = StreamMonitor(self.bench, dut, "o", write_request(c))
 
     async def store(self, logits: np.ndarray, tokens: int, base: int, stride: int, pause: float = 0.0) -> None:
         """rows `[row, pod]`; checks every write"""
         bench, lanes = self.bench, self.c.lanes
-        self.dut.tokens.value, self.dut.stride.value = tokens, stride
+        self.dut.stride.value = stride
         seen = len(self.o.values)
-        await self.i.send([{"value": row.tolist(), "offset": base + 4 * i} for i, row in enumerate(logits)], pause)
+        await self.i.send([{"value": int(row[t]), "offset": base + 4 * i, "first": int(t == 0)}
+                           for i, row in enumerate(logits) for t in range(tokens)], pause)
         await self.o.received(seen + len(logits) * tokens)
         bench.check(int(self.dut.idle.value), 1, "idle at the end")
         found = iter(self.o.values[seen:])
@@ -61,10 +62,10 @@ async def full_rate_and_reset(dut: Any) -> None:
     await f.bench.reset()
     logits = f.bench.rng.integers(-(1 << 31), 1 << 31, (30, f.c.pods))
     await f.store(logits, f.c.pods, 64, 512)
-    f.bench.check(np.diff(f.o.cycles).tolist(), [1] * (30 * f.c.pods - 1), "cycles between writes")
+    f.bench.check(np.diff(f.o.cycles).tolist(), [LogitStore.interval] * (30 * f.c.pods - 1), "cycles between writes")
     f.bench.check(f.o.cycles[0] - f.i.cycles[0], LogitStore.latency, "latency")
     f.o.pause = 1.0
-    f.i.queue([{"value": [1] * f.c.pods, "offset": 0}] * 2)
+    f.i.queue([{"value": 1, "offset": 0, "first": 1}] * 2)
     await f.bench.cycle(5)
     f.bench.check(int(dut.idle.value), 0, "busy")
     await f.bench.reset()

@@ -21,19 +21,22 @@ class Fixture:
     def __init__(self, dut: Any) -> None:
         self.c = c = Config.from_dict(parameters()["config"])
         self.dut = dut
-        self.bench = Bench(dut, limit=20_000)
+        self.bench = Bench(dut, limit=40_000)
         self.i = StreamDriver(self.bench, dut, "i", row_score(c))
         self.o = StreamMonitor(self.bench, dut, "o", bound_entry(c))
 
     async def run(self, scores: np.ndarray, radius: np.ndarray, scale: np.ndarray, slack: int, pause: float) -> None:
-        """rows `[row, pod]`, every seventh padding"""
+        """rows `[row, pod]`, every seventh padding; their tokens one after the other"""
         self.dut.scale.value = sum(int(v) << SCALE_BITS * p for p, v in enumerate(scale))
         self.dut.slack.value = slack
         padding = np.arange(len(scores)) % 7 == 6
         expected = np.where(padding, NEVER, bounds(scores.T, radius, scale, slack)).T
-        self.o.expect([{"bound": row.tolist()} for row in expected])
-        await self.i.send([{"value": row.tolist(), "radius": int(r), "padding": int(p)}
-                           for row, r, p in zip(scores, radius, padding, strict=True)], pause)
+        last = self.c.pods - 1
+        self.o.expect([{"bound": int(v), "pod": t, "last": int(t == last)} for row in expected
+                       for t, v in enumerate(row)])
+        await self.i.send([{"value": int(v), "radius": int(r), "padding": int(p), "pod": t, "last": int(t == last)}
+                           for row, r, p in zip(scores, radius, padding, strict=True)
+                           for t, v in enumerate(row)], pause)
         await self.o.drained(within=20)
 
 
@@ -47,7 +50,7 @@ async def random_rows(dut: Any) -> None:
         top = [1 << 4, 1 << 12, (1 << SCALE_BITS) - 1][i % 3]
         await f.run(rng.integers(-reach, reach, (30, f.c.pods)), rng.integers(0, 256, 30),
                     rng.integers(0, top + 1, f.c.pods), int(rng.integers(-reach, reach)), [0.0, 0.3][i % 2])
-    f.bench.check(len(f.o.values), 600, "rows")
+    f.bench.check(len(f.o.values), 600 * f.c.pods, "scores")
 
 
 @cocotb.test()
@@ -66,13 +69,13 @@ async def corners(dut: Any) -> None:
 async def full_rate_and_reset(dut: Any) -> None:
     f = Fixture(dut)
     await f.bench.reset()
-    f.i.queue([{"value": [5] * f.c.pods, "radius": 1, "padding": 0}] * 9)
+    f.i.queue([{"value": 5, "radius": 1, "padding": 0, "pod": 0, "last": 0}] * 9)
     await f.bench.cycle(4)
     await f.bench.reset()
     await f.bench.cycle(RowBound.latency + 1)
-    f.bench.check(len(f.o.values), 0, "rows after reset")
+    f.bench.check(len(f.o.values), 0, "scores after reset")
     await f.run(np.zeros((40, f.c.pods), np.int64), np.zeros(40, np.int64), np.zeros(f.c.pods, np.int64), 3, 0.0)
-    f.bench.check(np.diff(f.o.cycles).tolist(), [1] * 39, "cycles between rows")
+    f.bench.check(np.diff(f.o.cycles).tolist(), [RowBound.interval] * (40 * f.c.pods - 1), "cycles between scores")
     f.bench.check(f.o.cycles[0] - f.i.cycles[0], RowBound.latency, "latency")
 
 
