@@ -20,8 +20,6 @@ MUTATIONS = [
              test=_ONE, what="RoPE adds where it has to subtract"),
     Mutation(file=_FILE, find="narrowed.eq(saturate(rounded, 16))", replace="narrowed.eq(rounded)",
              test=_ONE, what="the second of a RoPE pair wraps around"),
-    Mutation(file=_FILE, find="keep.en.eq(at6.arrived & at6.tag.first)", replace="keep.en.eq(at6.arrived)",
-             test=_ODD, what="the values of any element take the place of a first one's"),
     Mutation(file=_FILE, find="keep.addr.eq(at6.pod)", replace="keep.addr.eq(0)",
              test=_ODD, what="one value is kept for all pods"),
     Mutation(file=_FILE, find="odd.eq(paired & ~odd)", replace="odd.eq(~odd)",
