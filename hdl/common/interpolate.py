@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from amaranth.hdl import Module, Shape, Signal, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Shape, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from numpy.typing import NDArray
 
-from .fixed import round_shift
 from .pipeline import delay
 
 
@@ -55,15 +54,21 @@ class InterpolatedRom(wiring.Component):
         read = rom.read_port()
         m.d.comb += [read.addr.eq(self.i.p.index), read.en.eq(1)]
 
-        fraction = delay(m, self.i.p.fraction, 2, name="fraction")
-        found = Signal(entry)
-        bits = self._fraction_bits
-        product = Signal(signed(Shape.cast(entry.members["step"]).width + bits + 2))
-        base = delay(m, found.base, 1, name="base")
-        m.d.sync += [
-            found.eq(read.data),
-            product.eq(found.step * fraction if bits else 0),
-            self.o.payload.eq(base + self._sign * round_shift(product, bits)),
-        ]
+        found, bits = Signal(entry), self._fraction_bits
+        m.d.sync += found.eq(read.data)
+        if bits:  # product and sum are one DSP: base·2**bits ± step·fraction + half, half less 1 where it is taken off
+            fraction, read_fraction = Signal(signed(bits + 1)), delay(m, self.i.p.fraction, 1, name="fraction")
+            product = Signal(signed(Shape.cast(entry.members["step"]).width + bits + 2))
+            half = Const((1 << (bits - 1)) - (self._sign < 0), bits)
+            base = Cat(half, delay(m, found.base, 1, name="base"))
+            total = Signal(signed(len(base) + 2))
+            m.d.sync += [
+                fraction.eq(-read_fraction if self._sign < 0 else read_fraction),
+                product.eq(found.step * fraction),
+                total.eq(product + (base.as_signed() if found.base.shape().signed else base)),
+            ]
+            m.d.comb += self.o.payload.eq(total >> bits)
+        else:
+            m.d.sync += self.o.payload.eq(delay(m, found.base, 1, name="base"))
         m.d.comb += self.o.valid.eq(delay(m, self.i.valid, self.latency, name="valid"))
         return m

@@ -145,7 +145,7 @@ class Osu(wiring.Component):
             m.d.sync += begin.eq(close)
         with m.If(add):
             for t in range(c.pods):
-                m.d.sync += block_sum[t].eq(Mux(begin, 0, block_sum[t]) + self.o_probability.payload[t][:16])
+                m.d.sync += block_sum[t].eq(self.o_probability.payload[t][:16] + Mux(begin, 0, block_sum[t]))
 
         wiring.connect(m, totals.o_item, merge.i_item)
         wiring.connect(m, totals.o_inverse, merge.i_inverse)

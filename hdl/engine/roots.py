@@ -102,7 +102,7 @@ class Roots(wiring.Component):
         first = delay(m, step == 1, 2, name="first")
         shifted = Mux(delay(m, lower, 1, name="lower"), total << _DIGIT_BITS, total)
         with m.If(delay(m, step != 0, 2, name="adding")):
-            m.d.sync += total.eq(Mux(first, 0, shifted) + product)
+            m.d.sync += total.eq(product + Mux(first, 0, shifted))
 
         # two leading zeros of the variance are one bit of the root: taken away eight, two or one such pair at once
         shifts, load = (8, 2, 1), 3

@@ -61,25 +61,25 @@ class Scores(wiring.Component):
 
         # which key of which head comes next
         heads_left = Signal(8)
-        keys_left = Signal(18)   # of the head
+        keys_left = Signal(18)   # of the head; the complement, as that of the next, because what counts up is smaller
         old_left = Signal(17)    # of these, keys of earlier passes
         fresh = Signal(c.pods)   # one-hot: the token of this pass whose key it is, once old_left is 0
         key = Signal(self._key)
         slot = Signal()
         first_block = Signal()
         reload = [
-            keys_left.eq(self.context.base + self.context.tokens), old_left.eq(self.context.base),
+            keys_left.eq(~(self.context.base + self.context.tokens)), old_left.eq(~self.context.base),
             fresh.eq(1), first_block.eq(1), key.eq(0),
         ]
         take = self.i.valid & self.i.ready
-        last_of_head = keys_left == 1
+        last_of_head = ~keys_left == 1
         last = last_of_head | (key == c.numerics.block - 1)
-        old = old_left != 0
+        old = ~old_left.all()
         m.d.comb += self.i.ready.eq(heads_left != 0)
         with m.If(take):
-            m.d.sync += [keys_left.eq(keys_left - 1), key.eq(key + 1)]
+            m.d.sync += [keys_left.eq(keys_left + 1), key.eq(key + 1)]
             with m.If(old):
-                m.d.sync += old_left.eq(old_left - 1)
+                m.d.sync += old_left.eq(old_left + 1)
             with m.Else():
                 m.d.sync += fresh.eq(fresh << 1)
             with m.If(last):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from . import Mutation
 
 MUTATIONS = [
-    Mutation("hdl/common/interpolate.py", "round_shift(product, bits)", "(product >> bits)",
+    Mutation("hdl/common/interpolate.py", "half = Const((1 << (bits - 1)) - (self._sign < 0), bits)",
+             "half = Const(0, bits)",
              "tb/hdl/common/test_interpolate.py::test_interpolate[exp2]", "interpolation rounds down"),
     Mutation("hdl/common/fixed.py", "return top.all() | ~top.any()", "return ~top.any() | x[-1]",
              "tb/hdl/common/test_fixed.py::test_shift_saturate[exhaustive]", "negative values are never saturated"),
