@@ -28,7 +28,7 @@ MUTATIONS = [
     Mutation(file=_ROOTS, find="(sums.high << w.low)", replace="(sums.high << (w.low - 1))",
              test=_FOUR, what="the upper halves of the squares count half"),
     Mutation(file=_MOMENTS, find="signed(2 * w.residual - w.low + w.count)",
-             replace="signed(2 * w.residual - w.low + w.count - 1)",
+             replace="signed(2 * w.residual - w.low + w.count - 2)",
              test=_FOUR, what="a sum is too narrow"),
     Mutation(file=_ROOTS, find="_digits(Mux(self.centred, total, 0)", replace="_digits(Mux(self.centred, total & 0, 0)",
              test=_ONE, what="LayerNorm without its mean in the variance"),
