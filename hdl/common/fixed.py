@@ -9,9 +9,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .pipeline import delay
-
-_KEEP = {"keep": 1}
-"""of a net behind which a tool must not go to save a level: it would take twice the LUTs"""
+from .tree import KEEP
 
 
 def round_shift(x: Value, s: int) -> Value:
@@ -77,7 +75,7 @@ class ShiftSaturate(wiring.Component):
                 step, reach = 1 << low, min(len(x), largest + (1 << low))
                 amount = self.s[low:left]
                 above = [_not_all(x[n * step + reach:], sign[0]) for n in range(-(-(len(x) - reach) // step))]
-                shifted = Signal(reach, name=f"shifted_{low}", attrs=_KEEP)
+                shifted = Signal(reach, name=f"shifted_{low}", attrs=KEEP)
                 m.d.comb += shifted.eq(Cat(x, sign[0]).as_signed() >> (amount << low))
                 x, lost, left = shifted, lost | Cat((amount == n) & a for n, a in enumerate(above)).any(), low
         coarse, low = Signal(len(x)), delay(m, self.s[:left], 1, name="low")

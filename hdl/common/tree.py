@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 
 from amaranth.hdl import Module, Mux, Shape, Signal, Value
 
+KEEP = {"keep": 1}
+"""of a net behind which a tool must not go to save a level: it would take twice the LUTs"""
+
 
 def reduce_tree(m: Module, values: Sequence[Value], combine: Callable[[Value, Value], Value], *,
                 registered: bool = True, enable: Sequence[Value] = (), name: str = "tree") -> Value:
@@ -30,6 +33,21 @@ def reduce_tree(m: Module, values: Sequence[Value], combine: Callable[[Value, Va
                 m.d.sync += node.eq(value)
             nodes.append(node)
         values = nodes
+        level += 1
+    return values[0]
+
+
+def choose(m: Module, values: Sequence[Value], index: Value, *, name: str = "choice") -> Value:
+    """`values[index]` of 2**k values of one shape: a tree of multiplexers, each a LUT a bit for four values"""
+    level = 0
+    while len(values) > 1:
+        nodes = []
+        for i in range(0, len(values), 4):
+            node = Signal(values[i].shape(), name=f"{name}_{level}_{i // 4}", attrs=KEEP)
+            pairs = [Mux(index[0], *reversed(values[k:k + 2])) for k in range(i, min(i + 4, len(values)), 2)]
+            m.d.comb += node.eq(Mux(index[1], pairs[1], pairs[0]) if len(pairs) > 1 else pairs[0])
+            nodes.append(node)
+        values, index = nodes, index[2:]
         level += 1
     return values[0]
 

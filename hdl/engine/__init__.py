@@ -6,6 +6,7 @@
 | `boundary`    | the ports, and the registers right behind them                                |
 | `operands`    | meets a beat with its activations                                             |
 | `pods`        | multiplies: columns (VPU) and rows (TCU) on the same multipliers              |
+| `finish`      | rounds and saturates the sums that leave, pod after pod                       |
 | `parameters`  | keeps the requantiser records of two tiles                                    |
 | `osu`         | online softmax: scores in, probabilities back to the pods, values merged      |
 | `scores`      | its scores of two blocks of keys, and the running maximum                     |

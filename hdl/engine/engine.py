@@ -186,6 +186,7 @@ class Engine(wiring.Component):
         wiring.connect(m, operands.o_ask, lane_memory.i_ask)
         wiring.connect(m, operands.o, pods.i)
         m.d.comb += [
+            pods.tokens.eq(ports.context.tokens),
             gather_read.addr.eq(operands.address), gather_read.en.eq(operands.read.gather),
             normed_read.addr.eq(operands.address), normed_read.en.eq(operands.read.normed),
             operands.gather.eq(gather_read.data), operands.normed.eq(normed_read.data),

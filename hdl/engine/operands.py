@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -53,7 +53,7 @@ class OperandFetch(wiring.Component):
     The softmax is asked for its probability in the cycle of the beat, by issue; `probability` arrives
     `Osu.PROBABILITY_LATENCY` later. `read` has a bit for each operand memory: its element `address` is needed in the
     next cycle. VECTOR and LOOKUP beats ask the memory of the lanes, which answers `lanes` `LaneMemory.latency` cycles
-    later; a LOOKUP beat is summed with bytes of 1, and its `unsigned` and `high` are 0. Reset forgets the beats inside.
+    later; `unsigned` and `high` of a LOOKUP beat are 0. Reset forgets the beats inside.
     """
 
     def __init__(self, config: Config) -> None:
@@ -106,8 +106,10 @@ class OperandFetch(wiring.Component):
         lookup = payload.operand == Operand.LOOKUP
         m.d.comb += [
             self.o.valid.eq(valid),
-            o.beat.eq(Mux(lookup, Const(1, 8).replicate(c.lanes), payload.beat)),
+            o.beat.eq(payload.beat),
             o.tcu.eq((payload.operand == Operand.VECTOR) | lookup),
+            o.lookup.eq(lookup),
+            o.operand_vector.eq(self.lanes),
             o.unsigned.eq(payload.unsigned),
             o.high.eq(payload.high),
             o.first.eq(payload.first),
@@ -116,7 +118,6 @@ class OperandFetch(wiring.Component):
             o.tag.eq(payload.tag),
             o.packed.eq(payload.packed),
         ]
-        m.d.comb += o.operand_vector.eq(self.lanes)
         for p in range(c.pods):
             m.d.comb += o.operand_broadcast[p].eq(Mux(
                 payload.operand == Operand.PROBABILITY, self.probability[p],

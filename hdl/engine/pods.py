@@ -2,27 +2,28 @@
 
 One beat a cycle. In a column beat every lane is an output: pod p multiplies all bytes by its operand and each lane
 accumulates. In a row beat every lane is an element: pod p multiplies each byte with its vector's element, and a tree
-adds the lanes.
+adds the lanes. What comes behind the sums is there once for all pods.
 """
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..common.credit_fifo import CreditFifo
-from ..common.fixed import ShiftSaturate
 from ..common.payloads import accumulators, pod_values
 from ..common.pipeline import delay
-from ..common.tree import add, depth, reduce_tree
+from ..common.tree import add, choose, depth, reduce_tree
+from ..common.turns import Deal, word
 from ..config import Config
+from .finish import SHIFT_BITS, Finish
 
-ACC_BITS = 32
-"""of a finished sum (`sim.golden.pods.ACC_BITS`)"""
 OPERAND_BITS = 17
 """signed; probabilities and sums of two table entries need all of them"""
-_PRODUCT_BITS = OPERAND_BITS + 17 - 1
+PICK = 1
+"""cycles from the drain registers to the shifter"""
+_ROW_PRODUCT_BITS = 16 + 8
+"""signed product of a vector's element and a byte, signed or unsigned"""
 
 
 def sum_bits(c: Config) -> int:
@@ -36,13 +37,14 @@ def pods_beat(c: Config) -> data.StructLayout:
     return data.StructLayout({
         "beat": c.beat_bits,
         "operand_broadcast": pod_values(c, OPERAND_BITS),                          # column beats
-        "operand_vector": data.ArrayLayout(pod_values(c, OPERAND_BITS), c.lanes),  # row beats: [lane][pod]
+        "operand_vector": data.ArrayLayout(pod_values(c, OPERAND_BITS), c.lanes),  # row beats: [lane][pod], 16 bits
         "tcu": 1,            # row beat
+        "lookup": 1,         # of table entries, all bits: added up as they are, whatever the bytes; no plane
         "unsigned": 1,       # the bytes are unsigned: low byte plane
         "high": 1,           # the products count 256-fold: high byte plane
         "first": 1,          # the sums start afresh
         "last": 1,           # the sums leave after this beat
-        "shift": 5,          # rounding right shift when they do; looked at in the last beat, like those below
+        "shift": SHIFT_BITS,  # rounding right shift when they do; looked at in the last beat, like those below
         "tag": 1,            # copied to `o_drain`
         "packed": 1,         # only pod 0's sums of a tile count, and leave several at a time
     })
@@ -57,14 +59,17 @@ def drained_lane(c: Config) -> data.StructLayout:
 class Pods(wiring.Component):
     """`sat32(round_shift(sum of operand · byte, shift))`, exact inside.
 
+    `tokens`: of the pass, 1 to pods, still while a sum is inside. Sums of the pods from there on, and of those beyond
+    `Config.entries_per_word` of a packed tile, are not computed: 0 is in their places.
+
     `i`: one beat a cycle, always accepted; whole tiles and rows follow each other in any order without a gap, with idle
-    cycles anywhere. `o_drain`: a finished tile lane by lane, lane 0 first, one lane a cycle; of a `packed` tile
-    `Config.entries_per_word` lanes a cycle, with 0 for pods beyond. `o_row`: finished rows in order, one a cycle.
+    cycles anywhere. `o_drain`: a finished tile lane by lane, lane 0 first, a lane in `tokens` cycles; of a `packed`
+    tile `Config.entries_per_word` lanes in so many cycles. `o_row`: finished rows in order, each in `tokens` cycles.
 
     The partner owes: at most `TILES` tiles whose `last` was sent and whose last lane has not been taken; at most
-    `ROW_FIFO` rows sent and not taken; no more elements per tile or row than the largest of limits.max_ffn, max_hidden
-    and max_context. `saturated` is up for a cycle when any pod's sum was clipped, unused pods included: their operands
-    should be zero. Reset forgets everything.
+    `ROW_FIFO` rows sent and not taken, so that rows which come faster than they leave end in waiting for credits; no
+    more elements per tile or row than the largest of limits.max_ffn, max_hidden and max_context. `saturated` is up for
+    a cycle when a sum was clipped. Reset forgets everything.
     """
 
     ROW_FIFO = 32
@@ -78,6 +83,7 @@ class Pods(wiring.Component):
         self._c = c = config
         self._sum_bits = sum_bits(c)
         super().__init__({
+            "tokens": In(range(c.pods + 1)),
             "i": In(stream.Signature(pods_beat(c), always_ready=True)),
             "o_drain": Out(stream.Signature(drained_lane(c))),
             "o_row": Out(stream.Signature(accumulators(c))),
@@ -86,22 +92,24 @@ class Pods(wiring.Component):
 
     @property
     def drain_latency(self) -> int:
-        """cycles from the last beat of a tile to its lane 0, when no older tile is in the way"""
-        return 4 + 1 + ShiftSaturate.latency + 2  # operands, products, sums, hold; drain; shifter; fifo
+        """cycles from the last beat of a tile to its lane 0 in a pass of one token, when no older tile is in the way;
+        each further token costs one more"""
+        return 4 + 1 + PICK + Finish.latency  # operands, products, sums, hold; drain
 
     @property
     def row_latency(self) -> int:
-        """cycles from the last beat of a row to `o_row`, when no older row waits"""
-        # operands, products, sums, row; shifter; fifo
-        return 4 + depth(self._c.lanes) + ShiftSaturate.latency + 2
+        """cycles from the last beat of a row to `o_row` in a pass of one token, when no older row waits; each further
+        token costs one more"""
+        return 4 + depth(self._c.lanes) + 2 + Finish.latency  # operands, products, sums, row; those that wait
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         c = self._c
         beat = self.i.payload
 
-        # operands, products and sums: one DSP each; a byte carries the weight of its plane, so that sums need no shift
-        names = ("tcu", "first", "last", "shift", "tag", "packed")
+        # operands, products and sums: one DSP each; a byte carries the weight of its plane, so that sums need no shift,
+        # but in rows, where it is cheaper behind the tree
+        names = ("tcu", "high", "first", "last", "shift", "tag", "packed")
         now = Signal(data.StructLayout({
             "valid": 1, "afresh": 1, **{name: beat[name].shape() for name in names}}))
         m.d.comb += [now.valid.eq(self.i.valid), now.afresh.eq(beat.first | beat.tcu),
@@ -116,12 +124,12 @@ class Pods(wiring.Component):
             byte = beat.beat[8 * lane:8 * lane + 8]
             signed_byte = Cat(byte, ~beat.unsigned & byte[7]).as_signed()
             with m.If(self.i.valid):
-                m.d.sync += weight.eq(Mux(beat.high, signed_byte << 8, signed_byte))
+                m.d.sync += weight.eq(Mux(beat.lookup, 1, Mux(beat.high & ~beat.tcu, signed_byte << 8, signed_byte)))
             for p in range(c.pods):
                 operand = Signal(signed(OPERAND_BITS), name=f"operand_{lane}_{p}", reset_less=True)
                 with m.If(self.i.valid):
                     m.d.sync += operand.eq(Mux(beat.tcu, beat.operand_vector[lane][p], beat.operand_broadcast[p]))
-                product = Signal(signed(_PRODUCT_BITS), name=f"product_{lane}_{p}", reset_less=True)
+                product = Signal(signed(OPERAND_BITS + 17 - 1), name=f"product_{lane}_{p}", reset_less=True)
                 with m.If(operand_control.valid):
                     m.d.sync += product.eq(operand * weight)
                 total = sums[p][lane]
@@ -133,66 +141,68 @@ class Pods(wiring.Component):
         return m
 
     def _columns(self, m: Module, control: data.View, sums: list[list[Signal]]) -> Signal:
-        """hold the sums of a finished tile, shift them out; returns `clipped`"""
+        """hold the sums of a finished tile, pick them one by one; returns `clipped`"""
         c = self._c
         finished = Signal()     # the sums of a tile are complete in this cycle
         m.d.comb += finished.eq(control.valid & ~control.tcu & control.last)
+        tag = data.StructLayout({"lane": range(c.lanes), "last": 1, "tag": 1})
+        m.submodules.drain_finish = finish = Finish(c, self._sum_bits, tag, PICK)
 
         held, draining = Signal(), Signal()     # a tile is in the hold registers, in the drain registers
         held_control = Signal.like(control)
         drain_control = Signal.like(control)
-        lane = Signal(range(c.lanes))
-        step, load = Signal(), Signal()         # lane 0 of the drain registers leaves; a held tile moves on to them
-        last = Signal()                         # lane 0 is the last one
+        lane = Signal(range(c.lanes))           # of the drain registers
+        pod = Signal(range(max(2, c.pods)))     # place in the word
+        step, load = Signal(), Signal()         # a sum leaves the drain registers; a held tile moves on to them
+        full, last = Signal(), Signal()         # it completes its word; it is the last one
         group = c.entries_per_word
-        fifo_depth = ShiftSaturate.latency + CreditFifo.round_trip
-        m.submodules.drain_fifo = fifo = CreditFifo(drained_lane(c), fifo_depth)
         m.d.comb += [
-            step.eq(draining & fifo.available),
-            last.eq(lane == Mux(drain_control.packed, c.lanes // group - 1, c.lanes - 1)),
+            step.eq(draining & finish.available),
+            full.eq(pod + 1 == Mux(drain_control.packed, group, self.tokens)),
+            last.eq(full & (lane == c.lanes - 1)),
             load.eq(held & (~draining | (step & last))),
-            fifo.reserve.eq(step),
+            finish.reserve.eq(step),
         ]
         with m.If(step):
-            m.d.sync += lane.eq(lane + 1)
+            m.d.sync += pod.eq(Mux(full, 0, pod + 1))
+            with m.If(full | drain_control.packed):
+                m.d.sync += lane.eq(lane + 1)
             with m.If(last):
                 m.d.sync += draining.eq(0)
         with m.If(load):
-            m.d.sync += [draining.eq(1), held.eq(0), lane.eq(0), drain_control.eq(held_control)]
+            m.d.sync += [draining.eq(1), held.eq(0), drain_control.eq(held_control)]
         with m.If(finished):
             m.d.sync += [held.eq(1), held_control.eq(control)]
 
-        clipped = []
-        tail = data.StructLayout({"lane": range(c.lanes), "last": 1, "tag": 1})
-        leaving = Signal(tail)
-        m.d.comb += [leaving.lane.eq(lane), leaving.last.eq(last), leaving.tag.eq(drain_control.tag)]
-        left = delay(m, leaving, ShiftSaturate.latency, name="leaving")
-        m.d.comb += [
-            fifo.i.valid.eq(delay(m, step, ShiftSaturate.latency, name="stepped")),
-            fifo.i.payload.lane.eq(left.lane), fifo.i.payload.last.eq(left.last), fifo.i.payload.tag.eq(left.tag),
-        ]
-        shape = signed(self._sum_bits)
-        hold = [[Signal(shape, name=f"hold_{p}_{i}", reset_less=True) for i in range(c.lanes)] for p in range(c.pods)]
+        picked, source = [], Signal.like(pod)   # that lane of every pod, and whose it is to be
         for p in range(c.pods):
-            drain = [Signal(shape, name=f"drain_{p}_{i}", reset_less=True) for i in range(c.lanes)]
+            drain = []
             for i in range(c.lanes):
+                hold = Signal.like(sums[p][i], name=f"hold_{p}_{i}", reset_less=True)
+                drain.append(Signal.like(hold, name=f"drain_{p}_{i}", reset_less=True))
                 with m.If(finished):
-                    m.d.sync += hold[p][i].eq(sums[p][i])
+                    m.d.sync += hold.eq(sums[p][i])
                 with m.If(load):
-                    m.d.sync += drain[i].eq(hold[p][i])
-                    if i < c.lanes // group:  # a packed tile is dealt to the pods
-                        with m.If(held_control.packed):
-                            m.d.sync += drain[i].eq(hold[0][i * group + p] if p < group else 0)
-                with m.Elif(step):
-                    if i + 1 < c.lanes:
-                        m.d.sync += drain[i].eq(drain[i + 1])
-            m.submodules[f"drain_shift_{p}"] = shifter = ShiftSaturate(self._sum_bits, 5, (ACC_BITS,))
-            m.d.comb += [shifter.x.eq(drain[0]), shifter.s.eq(drain_control.shift), fifo.i.payload.acc[p].eq(shifter.o)]
-            clipped.append(shifter.clipped)
-        wiring.connect(m, fifo.o, wiring.flipped(self.o_drain))
-        any_clipped = Signal()
-        m.d.comb += any_clipped.eq(Cat(clipped).any() & fifo.i.valid)
-        return any_clipped
+                    m.d.sync += drain[i].eq(hold)
+            picked.append(Signal.like(drain[0], name=f"picked_{p}", reset_less=True))
+            chosen = choose(m, drain, lane, name=f"pick_{p}")
+            with m.If(step):
+                m.d.sync += picked[p].eq(chosen)
+        turn = finish.i.payload
+        m.d.sync += [
+            source.eq(Mux(drain_control.packed, 0, pod)), finish.i.valid.eq(step), finish.shift.eq(drain_control.shift),
+            turn.pod.eq(pod), turn.first.eq(pod == 0), turn.last.eq(full),
+            turn.tag.last.eq(last), turn.tag.tag.eq(drain_control.tag),
+            turn.tag.lane.eq(Mux(drain_control.packed, lane >> (group - 1).bit_length(), lane)),
+        ]
+        m.d.comb += turn.value.eq(choose(m, picked, source, name="pick"))
+        o = self.o_drain.payload
+        m.d.comb += [
+            o.acc.eq(finish.o.payload.value), o.lane.eq(finish.o.payload.tag.lane),
+            o.last.eq(finish.o.payload.tag.last), o.tag.eq(finish.o.payload.tag.tag),
+            self.o_drain.valid.eq(finish.o.valid), finish.o.ready.eq(self.o_drain.ready),
+        ]
+        return finish.clipped
 
     def _rows(self, m: Module, control: data.View, sums: list[list[Signal]]) -> Signal:
         """add the lanes' products, accumulate per row; returns `clipped`"""
@@ -202,22 +212,28 @@ class Pods(wiring.Component):
         enables = [delay(m, row, level, name="row_enable") for level in range(levels)]
         added = delay(m, control, levels, name="row_control")
         added_row = delay(m, row, levels, name="row_added")
-        finished, finished_shift = Signal(), Signal(unsigned(5))
-        m.d.sync += [finished.eq(added_row & added.last), finished_shift.eq(added.shift)]
-        m.submodules.row_fifo = fifo = CreditFifo(accumulators(c), self.ROW_FIFO)
-        m.d.comb += [fifo.reserve.eq(finished),
-                     fifo.i.valid.eq(delay(m, finished, ShiftSaturate.latency, name="row_finished"))]
-        clipped = []
+        sums_word = word(c, signed(self._sum_bits), SHIFT_BITS)
+        m.submodules.row_queue = queue = fifo.SyncFIFOBuffered(width=sums_word.size, depth=self.ROW_FIFO)
+        m.submodules.row_deal = deal = Deal(c, signed(self._sum_bits), SHIFT_BITS)
+        m.submodules.row_finish = finish = Finish(c, self._sum_bits, None, 0)
+
+        complete = Signal(sums_word, reset_less=True)
+        m.d.sync += [queue.w_en.eq(added_row & added.last), complete.tag.eq(added.shift)]
         for p in range(c.pods):
-            products = [lane[:_PRODUCT_BITS].as_signed() for lane in sums[p]]
+            products = [lane[:_ROW_PRODUCT_BITS].as_signed() for lane in sums[p]]
             lanes_sum = reduce_tree(m, products, add, enable=enables, name=f"tree_{p}")
-            total = Signal(signed(self._sum_bits), name=f"row_{p}", reset_less=True)
+            total = complete.value[p]
             with m.If(added_row):
-                m.d.sync += total.eq(Mux(added.first, 0, total) + lanes_sum)
-            m.submodules[f"row_shift_{p}"] = shifter = ShiftSaturate(self._sum_bits, 5, (ACC_BITS,))
-            m.d.comb += [shifter.x.eq(total), shifter.s.eq(finished_shift), fifo.i.payload[p].eq(shifter.o)]
-            clipped.append(shifter.clipped)
-        wiring.connect(m, fifo.o, wiring.flipped(self.o_row))
-        any_clipped = Signal()
-        m.d.comb += any_clipped.eq(Cat(clipped).any() & fifo.i.valid)
-        return any_clipped
+                m.d.sync += total.eq(Mux(added.first, 0, total) + Mux(added.high, lanes_sum << 8, lanes_sum))
+
+        dealt = deal.o.valid & deal.o.ready
+        m.d.comb += [
+            queue.w_data.eq(complete), deal.i.payload.eq(queue.r_data), deal.i.valid.eq(queue.r_rdy),
+            queue.r_en.eq(deal.i.ready), deal.count.eq(self.tokens),
+            deal.o.ready.eq(finish.available), finish.reserve.eq(dealt),
+            finish.i.valid.eq(dealt), finish.shift.eq(deal.o.payload.tag),
+            *(finish.i.payload[name].eq(deal.o.payload[name]) for name in ("value", "pod", "first", "last")),
+            self.o_row.payload.eq(finish.o.payload.value),
+            self.o_row.valid.eq(finish.o.valid), finish.o.ready.eq(self.o_row.ready),
+        ]
+        return finish.clipped

@@ -14,7 +14,7 @@ MUTATIONS = [
              replace="self.gather[p]", test=_TEST, what="normed activations come from the wrong memory"),
     Mutation(file=_FILE, find="if stage == self.latency - LaneMemory.latency:",
              replace="if stage == self.latency - 1:", test=_TEST, what="the lanes are asked a cycle too late"),
-    Mutation(file=_FILE, find="Mux(lookup, Const(1, 8).replicate(c.lanes), payload.beat)", replace="payload.beat",
+    Mutation(file=_FILE, find="o.lookup.eq(lookup)", replace="o.lookup.eq(0)",
              test=_TEST, what="table entries are multiplied with their indices"),
     Mutation(file=_FILE, find="(payload.operand == Operand.VECTOR) | lookup",
              replace="payload.operand == Operand.VECTOR", test=_TEST, what="table entries are not summed as a row"),

@@ -6,8 +6,8 @@ from . import Mutation
 
 _TEST = "tb/hdl/engine/test_pods.py::test_pods[smallest]"
 _SQUARE = "tb/hdl/engine/test_pods.py::test_pods[square]"
-_TALL = "tb/hdl/engine/test_pods.py::test_pods[tall]"
 _FILE = "hdl/engine/pods.py"
+_FINISH = "hdl/engine/finish.py"
 
 MUTATIONS = [
     Mutation(_FILE, "signed_byte = Cat(byte, ~beat.unsigned & byte[7]).as_signed()", "signed_byte = byte.as_signed()",
@@ -20,17 +20,29 @@ MUTATIONS = [
              "terms * (32768 + 255) << (OPERAND_BITS - 1)).bit_length() - 1", _TEST, "sums are two bits too narrow"),
     Mutation(_FILE, "load.eq(held & (~draining | (step & last)))", "load.eq(held)", _TEST,
              "a second tile overwrites the one that is being drained"),
-    Mutation(_FILE, "hold[0][i * group + p]", "hold[0][i + p * (c.lanes // group)]", _SQUARE,
-             "sums of a packed tile leave out of order"),
-    Mutation(_FILE, "hold[0][i * group + p] if p < group else 0", "hold[0][(i * group + p) % c.lanes]", _TALL,
-             "pods beyond the lanes get sums of a packed tile once more"),
-    Mutation(_FILE, "Mux(drain_control.packed, c.lanes // group - 1, c.lanes - 1)", "c.lanes - 1", _SQUARE,
-             "a packed tile drains as long as another"),
-    Mutation(_FILE, "Mux(drain_control.packed, c.lanes", "Mux(held_control.packed, c.lanes", _SQUARE,
-             "a tile ends when the one behind it would"),
-    Mutation(_FILE, "finished_shift.eq(added.shift)", "finished_shift.eq(control.shift)", _TEST,
+    Mutation(_FILE, "Mux(drain_control.packed, 0, pod)", "pod", _SQUARE, "a packed tile brings sums of all pods"),
+    Mutation(_FILE, "with m.If(full | drain_control.packed):", "with m.If(full):", _SQUARE,
+             "a word of a packed tile holds one sum in all places"),
+    Mutation(_FILE, "Mux(drain_control.packed, group, self.tokens)", "self.tokens", _SQUARE,
+             "a packed word has as many sums as the pass has tokens"),
+    Mutation(_FILE, "pod + 1 == Mux(drain_control.packed", "pod + 1 == Mux(held_control.packed", _SQUARE,
+             "a word ends as one of the tile behind it would"),
+    Mutation(_FILE, "lane >> (group - 1).bit_length()", "lane", _SQUARE, "words of a packed tile are counted by lanes"),
+    Mutation(_FILE, "complete.tag.eq(added.shift)", "complete.tag.eq(control.shift)", _TEST,
              "a row is shifted as a later row asks"),
+    Mutation(_FILE, "Mux(added.high, lanes_sum << 8, lanes_sum)", "lanes_sum", _TEST,
+             "the high plane of a row counts as its low one"),
+    Mutation(_FILE, "_ROW_PRODUCT_BITS = 16 + 8", "_ROW_PRODUCT_BITS = 16 + 7", _TEST,
+             "products of a row are a bit too narrow"),
+    Mutation(_FILE, "Mux(beat.lookup, 1, Mux(beat.high", "Mux(0, 1, Mux(beat.high", _TEST,
+             "table entries are multiplied with their indices"),
     Mutation(_FILE, "Mux(beat.tcu, beat.operand_vector[lane][p],",
              "Mux(beat.tcu, beat.operand_vector[lane][p][:16].as_signed(),", _TEST,
              "a sum of two table entries is cut to 16 bits"),
+    Mutation(_FILE, "deal.count.eq(self.tokens)", "deal.count.eq(c.pods)", _SQUARE,
+             "a row takes a turn for every pod"),
+    Mutation(_FINISH, "words.reserve.eq(self.reserve)", "words.reserve.eq(0)", _TEST,
+             "words that nobody takes are lost"),
+    Mutation(_FINISH, "ShiftSaturate.latency + CollectFifo.round_trip", "ShiftSaturate.latency", _TEST,
+             "the output queue holds up words"),
 ]

@@ -47,9 +47,10 @@ class Attention:
         """a block of keys; when values may use it"""
         e, op = self._engine, self._op
         self._asked += 4 + number.bit_length()
-        beats = keys * op["kv_planes"] * op["head_tiles"]
-        self._at = e.beats(beats, self._at + 2, e.here(self._asked), op["key_address"])
-        return self._at + e.timing.scores
+        row, tokens = op["kv_planes"] * op["head_tiles"], e.now.tokens
+        pace = max(1.0, tokens / row)  # a sum a cycle
+        self._at = e.beats(keys * row, self._at + 2, e.here(self._asked), op["key_address"], pace=pace)
+        return self._at + e.timing.scores + tokens - 1
 
     def _values(self, number: int, keys: int, ready: float, last: bool) -> None:
         """a block of values, the `last` of its head or not"""
@@ -70,7 +71,7 @@ class Attention:
             self._at = e.credit(e.beats(beats, self._at + 1, e.here(self._asked), op["value_address"]))
             if last and tile == 0:
                 inverse = self._at + t.reciprocal + tokens * t.reciprocal_token
-            leaves = max(self._at + t.drain + tokens - 1, e.drained[1] + tokens - 1, inverse)
+            leaves = max(self._at + t.drain + 2 * (tokens - 1), e.drained[1] + tokens - 1, inverse)
             e.drained = [e.drained[1], leaves + (lanes - 1) * tokens + 1]
             if last:
                 words = max(0, min(lanes, op["head_dim"] - tile * lanes))

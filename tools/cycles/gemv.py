@@ -30,11 +30,11 @@ class Gemv:
         self._left = 0
         if self.exchanged:
             self._left = max(0, min(op["tiles"] * self._words, (op["limit"] - op["first"]) // packed))
-        self._drain = float(c.lanes // packed)
-        """cycles of a tile"""
+        self._drain = float(c.lanes * engine.now.tokens)
+        """cycles of a tile: one for each sum"""
         if to in _CACHE:
             self._drain = max(self._drain, engine.now.tokens * op["kv_planes"] + engine.timing.cache_tile)
-        others = c.engines * self._words if self.exchanged else self._drain
+        others = max(self._drain, c.engines * self._words) if self.exchanged else self._drain
         self._flows = self._beats >= max(others + 4, (engine.timing.drain + self._drain) / 2)
         self._here = engine.ask(2, max(1, op["tiles"]))
         self._last = engine.taken + 1
@@ -70,7 +70,7 @@ class Gemv:
             start += late
         address = op["address"] + self._done * self._beats * e.config.lanes
         self._last = e.credit(e.beats(count * self._beats, start, self._here, address, request=self._beats))
-        leaves = self._last + e.timing.drain
+        leaves = self._last + e.timing.drain + e.now.tokens - 1
         if count == 1:
             leaves = max(leaves, e.drained[1])
         e.drained = [e.drained[1], max(leaves + self._drain, room)]

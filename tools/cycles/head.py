@@ -39,7 +39,7 @@ def _rows(engine: Engine, op: Op, group: int, ready: float, row: float) -> None:
     """groups of so many beats; a row takes the head so many cycles"""
     t, groups, pace = engine.timing, op["groups"], max(1.0, row * engine.config.lanes / group)
     end = engine.beats(groups * group, ready, engine.ask(2, max(1, groups)), op["address"], pace=pace, request=group)
-    rows = end + t.row + 1 if groups else end - 1
+    rows = end + t.row + engine.now.tokens if groups else end - 1
     engine.listed = rows + t.sorter
     engine.idle = max(engine.idle, engine.listed)
     engine.end(rows + 1)
@@ -92,4 +92,4 @@ def _read(engine: Engine, op: Op, ready: float, count: int) -> float:
     interval = max(beats + 2, 6 + bits, (engine.port.read_latency + t.read + 12) / flying)
     first = engine.beats(1, ready + 4, engine.here(ready + 8 + bits))
     engine.beats(count * (beats + 1) - 1, first, first)
-    return first + beats + (count - 1) * interval + t.row + t.sorter
+    return first + beats + (count - 1) * interval + t.row + engine.now.tokens - 1 + t.sorter

@@ -33,9 +33,9 @@ class Timing:
     norm_lead: int
     """how long before an output is there the array may take its beat"""
     drain: int
-    """from a tile's last beat to its lane 0 at the epilogue"""
+    """from a tile's last beat to its lane 0 at the epilogue, with one token; with each further one a cycle more"""
     row: int
-    """from a row's last beat to its sum"""
+    """from a row's last beat to its sum, likewise"""
     requantise: int
     element: int
     """from the epilogue to the router's output"""
@@ -44,7 +44,7 @@ class Timing:
     exchange: int
     """from a word that is granted to the cycle in which WAIT knows of it"""
     scores: int
-    """from a block's last key to the first value that may use it"""
+    """from a block's last key to the first value that may use it, likewise"""
     reciprocal: int
     """from the last beat of a head's last block, first tile, to the first sum that leaves, beside `reciprocal_token`
     for each token"""

@@ -85,16 +85,16 @@ def range_bits(values: NDArray) -> int:
 
 def _engine(c: Config) -> Iterable[Ram]:
     from ...hdl.common.credit_fifo import CreditFifo
-    from ...hdl.common.fixed import ShiftSaturate
     from ...hdl.common.payloads import OP_BITS, accumulators, element_tag, row_job
-    from ...hdl.common.turns import turn
+    from ...hdl.common.turns import turn, word
     from ...hdl.control.fetch import fetched_op
     from ...hdl.engine.bound_memory import BLOCK_BITS
     from ...hdl.engine.engine import JOB_QUEUE, OP_QUEUE
+    from ...hdl.engine.finish import ACC_BITS, SHIFT_BITS, Finish
     from ...hdl.engine.merge import Merge
     from ...hdl.engine.osu import Osu
     from ...hdl.engine.parameters import _BEATS
-    from ...hdl.engine.pods import Pods, drained_lane
+    from ...hdl.engine.pods import PICK, Pods, drained_lane, sum_bits
     from ...hdl.engine.requantise import Requantiser, requantised
     from ...hdl.engine.row_records import row_record
     from ...hdl.engine.row_terms import row_term
@@ -135,8 +135,10 @@ def _engine(c: Config) -> Iterable[Ram]:
         yield _fifo("queues", row_job(c).size, JOB_QUEUE)
     yield Ram(use="queues", width=row_job(c).size, depth=max(2, lim.max_candidates * p), clocked=False)
     yield Ram(use="queues", width=beat, depth=2 * _BEATS, count=2)  # records of columns
-    yield _fifo("queues", drained_lane(c).size, ShiftSaturate.latency + CreditFifo.round_trip)
-    yield _fifo("queues", accumulators(c).size, Pods.ROW_FIFO)
+    shared = drained_lane(c).size - accumulators(c).size
+    yield Ram(use="queues", width=turn(c, ACC_BITS, shared).size, depth=Finish.places(PICK), clocked=False)
+    yield _fifo("queues", word(c, sum_bits(c), SHIFT_BITS).size, Pods.ROW_FIFO)
+    yield Ram(use="queues", width=turn(c, ACC_BITS, None).size, depth=Finish.places(0), clocked=False)
     yield _fifo("queues", row_record(c).size, Pods.ROW_FIFO)
     yield _fifo("queues", row_term().size, Pods.ROW_FIFO)
     spare = CreditFifo.round_trip  # places beyond a pipeline's stages

@@ -1,4 +1,4 @@
-"""Reduction trees: sums and maxima of any count, registered and not; widths are those that the numbers need."""
+"""Trees: sums and maxima of any count, registered and not, with widths that the numbers need; one of many chosen."""
 
 from __future__ import annotations
 
@@ -10,27 +10,31 @@ import pytest
 from amaranth.hdl import Module, Shape, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
-from lpu.hdl.common.tree import add, depth, maximum, reduce_tree
+from lpu.hdl.common.tree import add, choose, depth, maximum, reduce_tree
 from lpu.tb.bench import Bench, pack, parameters, run_bench
 
 _BITS = 5
 
 
 class Trees(wiring.Component):
-    """sum (registered) and maximum (combinational) of `count` numbers"""
+    """sum (registered), maximum and that of `index` (combinational; of the largest power of two) of `count` numbers"""
 
     def __init__(self, count: int) -> None:
         self._count = count
         super().__init__({
             "i": In(data.ArrayLayout(signed(_BITS), count)),
+            "index": In(depth(count)),
             "total": Out(signed(_BITS + depth(count))),
             "largest": Out(signed(_BITS)),
+            "chosen": Out(signed(_BITS)),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         values = [self.i[k] for k in range(self._count)]
-        m.d.comb += [self.total.eq(reduce_tree(m, values, add, name="sum")),
+        power = 1 << (self._count.bit_length() - 1)
+        m.d.comb += [self.chosen.eq(choose(m, values[:power], self.index)),
+                     self.total.eq(reduce_tree(m, values, add, name="sum")),
                      self.largest.eq(reduce_tree(m, values, maximum, registered=False, name="max"))]
         return m
 
@@ -44,9 +48,11 @@ async def random_and_extreme(dut: Any) -> None:
     cases = [np.full(count, low), np.full(count, high - 1), *bench.rng.integers(low, high, (100, count))]
     for i in range(len(cases) + depth(count)):
         if i < len(cases):
-            dut.i.value = pack(layout, cases[i])
+            index = i % (1 << (count.bit_length() - 1))
+            dut.i.value, dut.index.value = pack(layout, cases[i]), index
         await bench.settle()
         if i < len(cases):
+            bench.check(dut.chosen.value.to_signed(), int(cases[i][index]), "choice")
             bench.check(dut.largest.value.to_signed(), int(cases[i].max()), "maximum")
         if i >= depth(count):
             bench.check(dut.total.value.to_signed(), int(cases[i - depth(count)].sum()), "sum")
@@ -54,7 +60,7 @@ async def random_and_extreme(dut: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [2, 5, 16])
+@pytest.mark.parametrize("count", [2, 9, 16])
 def test_tree(count: int) -> None:
     run_bench(Trees(count), "lpu.tb.hdl.common.test_tree", name=f"tree_{count}", parameters={"count": count})
 

@@ -119,15 +119,14 @@ class Fixture:
             for name in (*COPIED, "shift"):
                 self.bench.check(came[name], sent[name], name)
             is_row = operand in (Operand.VECTOR, Operand.LOOKUP)
-            beat, memory = sent["beat"], operand.name.lower()
+            is_lookup, memory = operand == Operand.LOOKUP, operand.name.lower()
             if is_row:
                 memory = "lanes"
-                row = answer_row(sent["address"], beat, sent["nibbles"], int(operand == Operand.VECTOR))
-            if operand == Operand.LOOKUP:
-                beat = int.from_bytes(b"\1" * self.c.lanes, "little")
+                row = answer_row(sent["address"], sent["beat"], sent["nibbles"], int(operand == Operand.VECTOR))
             self.used[memory] += operand != Operand.PROBABILITY
-            self.bench.check(came["beat"], beat, "beat")
+            self.bench.check(came["beat"], sent["beat"], "beat")
             self.bench.check(came["tcu"], int(is_row), "row product")
+            self.bench.check(came["lookup"], int(is_lookup), "of table entries")
             actual = came["operand_vector" if is_row else "operand_broadcast"]
             self.bench.check(actual, self.memories.values[memory][row], operand.name)
         self.bench.check(+self.memories.reads, +self.used, "reads of the memories")

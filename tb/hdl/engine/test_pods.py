@@ -40,10 +40,13 @@ class _Harness:
         self.tiles = self.sent_rows = 0
         self.packed = 0.0
         """share of tiles that are packed"""
+        self.tokens = c.pods
+        """of the pass; may change while nothing is inside"""
         self.bench.add(self)
 
     def drive(self) -> None:
-        """nothing"""
+        """the tokens"""
+        self.dut.tokens.value = self.tokens
 
     def sample(self) -> None:
         """count the flag"""
@@ -60,33 +63,39 @@ class _Harness:
         x, w = draw(-1 << 16, 1 << 16, (c.pods, n)), draw(*_weight_range(planes), (c.lanes, n))
         tag = int(self.bench.rng.integers(2))
         packed = int(self.bench.rng.random() < self.packed)
-        if packed:  # what the other pods hold is not looked at
-            self.clipped |= _clips(x[:1], w, shift)
-            acc = golden.multiply(x[:1], w, shift).reshape(-1, c.entries_per_word).T
-            acc = np.pad(acc, ((0, c.pods - len(acc)), (0, 0)))
-        else:
-            self.clipped |= _clips(x, w, shift)
-            acc = golden.multiply(x, w, shift)
+        used = x[:1] if packed else x[:self.tokens]  # what the other pods hold is not looked at
+        self.clipped |= _clips(used, w, shift)
+        acc = golden.multiply(used, w, shift)
+        if packed:
+            acc = acc.reshape(-1, c.entries_per_word).T
         await self.bench.until(lambda: self.tiles - sum(v["last"] for v in self.drain.values) < Pods.TILES)
         self.tiles += 1
-        self.drain.expect([{"acc": sums.tolist(), "lane": lane, "last": int(lane == acc.shape[1] - 1), "tag": tag}
+        self.drain.expect([{"acc": self._word(sums), "lane": lane, "last": int(lane == acc.shape[1] - 1), "tag": tag}
                            for lane, sums in enumerate(acc.T)])
         beats = [(x[:, i], None, w[:, i], plane) for i in range(n) for plane in range(planes)]
-        self._queue(beats, planes, 0, shift, tag, pause, packed)
+        self._queue(beats, planes, {"tcu": 0, "lookup": 0}, shift, tag, pause, packed)
+
+    def _word(self, sums: Any) -> list[Any]:
+        """a value of each pod, 0 of those behind `sums`"""
+        return sums.tolist() + [0] * (self.c.pods - len(sums))
 
     async def row(self, n: int, planes: int, shift: int, draw: Draw, pause: float = 0.0) -> None:
-        """a row product over n beats"""
+        """a row product over n beats, at times of table entries"""
         c = self.c
+        lookup = int(planes == 1 and self.bench.rng.random() < 0.5)
         x, w = draw(-1 << 16, 1 << 16, (c.pods, n * c.lanes)), draw(*_weight_range(planes), (1, n * c.lanes))
-        self.clipped |= _clips(x, w, shift)
+        if not lookup:
+            x >>= 1
+        factors, used = np.ones_like(w) if lookup else w, x[:self.tokens]
+        self.clipped |= _clips(used, factors, shift)
         await self.bench.until(lambda: self.sent_rows - len(self.rows.values) < Pods.ROW_FIFO)
         self.sent_rows += 1
-        self.rows.expect([golden.multiply(x, w, shift)[:, 0].tolist()])
+        self.rows.expect([self._word(golden.multiply(used, factors, shift)[:, 0])])
         part = [slice(i * c.lanes, (i + 1) * c.lanes) for i in range(n)]
         beats = [(None, x[:, part[i]].T, w[0, part[i]], plane) for i in range(n) for plane in range(planes)]
-        self._queue(beats, planes, 1, shift, 0, pause)
+        self._queue(beats, planes, {"tcu": 1, "lookup": lookup}, shift, 0, pause)
 
-    def _queue(self, beats: list[Any], planes: int, tcu: int, shift: int, tag: int, pause: float,
+    def _queue(self, beats: list[Any], planes: int, kind: dict[str, int], shift: int, tag: int, pause: float,
                packed: int = 0) -> None:
         c, rng = self.c, self.bench.rng
         items = []
@@ -97,7 +106,7 @@ class _Harness:
                 "beat": int.from_bytes(octets, "little"),
                 "operand_broadcast": rng.integers(-1 << 16, 1 << 16, c.pods) if broadcast is None else broadcast,
                 "operand_vector": rng.integers(-1 << 16, 1 << 16, (c.lanes, c.pods)) if vector is None else vector,
-                "tcu": tcu, "unsigned": int(planes == 2 and plane == 0), "high": plane,
+                **kind, "unsigned": int(planes == 2 and plane == 0), "high": plane,
                 "first": int(first), "last": int(last),
                 "shift": shift if last else int(rng.integers(32)), "tag": tag if last else int(rng.integers(2)),
                 "packed": packed if last else int(rng.integers(2)),
@@ -137,11 +146,13 @@ async def mixture(dut: Any) -> None:
     h.packed = 0.5
     await h.bench.reset()
     rng = h.bench.rng
-    for _ in range(30):
-        draw = _uniform(rng) if rng.random() < 0.7 else _extreme(rng)
-        n, planes, shift = int(rng.integers(1, 6)), int(rng.integers(1, 3)), int(rng.choice([0, 1, 4, 8, 12, 31]))
-        await (h.tile if rng.random() < 0.5 else h.row)(n, planes, shift, draw, float(rng.choice([0.0, 0.4])))
-    await h.done()
+    for tokens in (h.c.pods, 1, int(rng.integers(1, h.c.pods + 1))):
+        h.tokens = tokens
+        for _ in range(10):
+            draw = _uniform(rng) if rng.random() < 0.7 else _extreme(rng)
+            n, planes, shift = int(rng.integers(1, 6)), int(rng.integers(1, 3)), int(rng.choice([0, 1, 4, 8, 12, 31]))
+            await (h.tile if rng.random() < 0.5 else h.row)(n, planes, shift, draw, float(rng.choice([0.0, 0.4])))
+        await h.done()
 
 
 @cocotb.test()
@@ -177,34 +188,39 @@ async def no_clip(dut: Any) -> None:
 
 @cocotb.test()
 async def full_rate(dut: Any) -> None:
-    """tiles of as many beats as lanes and rows of one beat, back to back: one beat a cycle; latencies"""
+    """Tiles of as many beats as sums and rows of one beat, back to back: one beat a cycle; a sum a cycle; latencies.
+    Rows that come faster than they leave wait for credits."""
     h = _Harness(dut)
-    await h.bench.reset()
     draw, unit = _uniform(h.bench.rng), Pods(h.c)
-    await h.tile(2, 1, 4, draw)
-    await h.row(1, 1, 4, draw)
-    await h.done()
-    h.bench.check(h.drain.cycles[0] - h.driver.cycles[1], unit.drain_latency, "drain latency")
-    h.bench.check(h.rows.cycles[0] - h.driver.cycles[2], unit.row_latency, "row latency")
-    await h.bench.reset()
-    for _ in range(4):
-        await h.tile(h.c.lanes + 16, 1, 4, draw)
-    for _ in range(60):
-        await h.row(1, 1, 2, draw)
-    await h.done()
-    beats = 4 * (h.c.lanes + 16)
-    h.bench.check(h.driver.cycles[beats - 1] - h.driver.cycles[0], (beats - 1) * unit.interval, "tiles at full rate")
-    h.bench.check(h.rows.cycles[-1] - h.rows.cycles[0], 59, "rows at full rate")
-    tile = h.drain.cycles[:h.c.lanes]
-    h.bench.check(tile[-1] - tile[0], h.c.lanes - 1, "one lane a cycle")
+    for tokens in sorted({1, h.c.pods}):
+        h.tokens = tokens
+        await h.bench.reset()
+        await h.tile(2, 1, 4, draw)
+        await h.row(1, 1, 4, draw)
+        await h.done()
+        later = tokens - 1
+        h.bench.check(h.drain.cycles[0] - h.driver.cycles[1], unit.drain_latency + later, "drain latency")
+        h.bench.check(h.rows.cycles[0] - h.driver.cycles[2], unit.row_latency + later, "row latency")
+        await h.bench.reset()
+        tile = h.c.lanes * tokens + 16
+        for _ in range(4):
+            await h.tile(tile, 1, 4, draw)
+        for _ in range(60):
+            await h.row(1, 1, 2, draw)
+        await h.done()
+        h.bench.check(h.driver.cycles[4 * tile - 1] - h.driver.cycles[0], (4 * tile - 1) * unit.interval,
+                      "tiles at full rate")
+        h.bench.check(h.rows.cycles[-1] - h.rows.cycles[0], 59 * tokens, "rows at full rate")
+        h.bench.check(h.drain.cycles[h.c.lanes - 1] - h.drain.cycles[0], (h.c.lanes - 1) * tokens, "a sum a cycle")
     await h.bench.reset()
     h.packed = 1.0
-    groups = h.c.lanes // h.c.entries_per_word
     for _ in range(4):
-        await h.tile(groups + 16, 1, 4, draw)
+        await h.tile(h.c.lanes + 16, 1, 4, draw)
     await h.done()
-    h.bench.check(h.driver.cycles[-1] - h.driver.cycles[0], 4 * (groups + 16) - 1, "packed tiles at full rate")
-    h.bench.check(h.drain.cycles[groups - 1] - h.drain.cycles[0], groups - 1, "one group of lanes a cycle")
+    h.bench.check(h.driver.cycles[-1] - h.driver.cycles[0], 4 * (h.c.lanes + 16) - 1, "packed tiles at full rate")
+    group = h.c.entries_per_word
+    last = h.c.lanes // group - 1
+    h.bench.check(h.drain.cycles[last] - h.drain.cycles[0], last * group, "a sum a cycle of packed tiles")
 
 
 @cocotb.test()
@@ -218,7 +234,7 @@ async def credits_used_up(dut: Any) -> None:
         await h.tile(1, 1, 0, draw)
     for _ in range(Pods.ROW_FIFO):
         await h.row(1, 1, 0, draw)
-    await h.bench.cycle(3 * h.c.lanes + 60)
+    await h.bench.cycle(3 * h.c.lanes * h.c.pods + 60)
     h.bench.check(len(h.drain.values) + len(h.rows.values), 0, "transfers without ready")
     h.drain.pause = h.rows.pause = 0.5
     await h.done()
@@ -234,6 +250,7 @@ async def reset_in_mid_stream(dut: Any) -> None:
         await h.tile(3, 2, 8, draw)
         await h.row(2, 2, 8, draw)
         await h.bench.cycle(int(h.bench.rng.integers(1, 30)))
+        h.tokens = int(h.bench.rng.integers(1, h.c.pods + 1))
         await h.bench.reset(1)
         await h.row(1, 1, 0, draw)
         await h.tile(2, 1, 0, draw)
