@@ -71,13 +71,18 @@ class Partner:
             got = next(found)
             self.bench.check((got["end"], got["result"], got["pod"]), (1, int(result), pod), "end of a list")
 
-    async def bring_back(self, lists: list[Rows]) -> None:
-        """the merged lists, as all engines see them"""
+    def queue_back(self, lists: list[Rows], result: bool) -> None:
+        """the merged lists, as all engines see them, at any time"""
         words: list[dict[str, int]] = []
         for pod, rows in enumerate(lists):
-            words += [{"end": 0, "result": 0, "pod": pod, "value": v, "index": i} for v, i in rows]
-            words.append({"end": 1, "result": 0, "pod": pod, "value": 0, "index": 0})
-        await self.back.send(words, self.pause)
+            words += [{"end": 0, "result": int(result), "pod": pod, "value": v, "index": i} for v, i in rows]
+            words.append({"end": 1, "result": int(result), "pod": pod, "value": 0, "index": 0})
+        self.back.queue(words, self.pause)
+
+    async def bring_back(self, lists: list[Rows]) -> None:
+        """the merged lists that the op waits for"""
+        self.queue_back(lists, False)
+        await self.bench.until(lambda: self.back.idle)
 
     async def reset(self) -> None:
         self.set_context(1)
@@ -165,6 +170,7 @@ class Partner:
             rows = [r for r, pod in jobs if pod == t]
             results.append(ranked([logits[r, t] for r in rows], [first + r for r in rows], best))
         await self.take_lists(results, True)
+        self.queue_back(results, True)  # even when the next op has begun
         await bench.until(lambda: int(dut.idle.value) == 1, within=200)
         bench.check(len(self.write.values), 0, "no writes")
         return len(jobs)
