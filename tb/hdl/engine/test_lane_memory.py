@@ -25,8 +25,8 @@ def _limits(beats: int, nibble_beats: int, rows: int) -> Limits:
 CONFIGS = {
     "smallest": Config(lanes=8, pods=1, limits=_limits(1, 1, 2)),
     "odd": Config(lanes=8, pods=4, limits=_limits(3, 2, 261)),
-    "tall": Config(lanes=8, pods=16, limits=_limits(1, 1, 16)),
     "bytes": Config(lanes=16, pods=2, limits=_limits(1, 0, 9)),
+    "tall": Config(lanes=8, pods=16, limits=_limits(1, 1, 16)),
 }
 FULL = 2048
 """entries up to which all are written, else some of each table"""
@@ -45,9 +45,9 @@ class _Harness:
         self.high = np.zeros((c.lanes, self.levels[1], 16, c.pods), np.int64)
         self.vector = np.zeros((c.limits.vector_rows, c.lanes, c.pods), np.int64)
         entries = self.levels[0] * c.lanes * 256
-        self.codes = np.concatenate(
-            [16 * row + np.arange(16) for row in self.rng.permutation(16)[:16 * FULL // max(FULL, entries)]])
-        """codes whose entries of 256 are written"""
+        rows = [0, *self.rng.permutation(np.arange(1, 16))][:16 * FULL // max(FULL, entries)]
+        self.codes = np.concatenate([16 * row + np.arange(16) for row in rows])
+        """codes whose entries of 256 are written: those that tables of 16 share, and others"""
         self.packed = False
         """whether entries are written packed"""
         self.coming: list[Callable[[], None] | None] = [None] * LaneMemory.write_latency
@@ -200,6 +200,8 @@ class _Harness:
         """write anything"""
         tables = self.levels[nibble] * self.c.lanes * (1 + nibble)
         last = (1 << 16) // (16 if nibble else 256)
+        if self.rng.random() < 0.5:
+            last = min(last, tables + 2 * self.c.lanes)  # close behind those that have one
         table = int(self.rng.integers(tables, last) if beyond else self.rng.integers(tables))
         code = int(self.rng.integers(16)) if nibble else int(self.rng.choice(self.codes))
         self.offer(nibble, table, code)
