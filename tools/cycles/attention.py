@@ -35,7 +35,7 @@ class Attention:
                 self._values(number, keys, ready[i - 1], number == blocks - 1)
         e.asking = self._asked + 1
         if items:
-            e.idle = max(e.idle, e.drained[1] + e.timing.merge + e.timing.element + 1)
+            e.idle = max(e.idle, e.drained[1] + e.timing.merge + e.element(e.now.tokens) + 1)
         e.end(self._at + (2 if items else 1))
         self._out.reverse()
 
@@ -75,5 +75,5 @@ class Attention:
             e.drained = [e.drained[1], leaves + (lanes - 1) * tokens + 1]
             if last:
                 words = max(0, min(lanes, op["head_dim"] - tile * lanes))
-                self._out.append(Tile(leaves + t.merge + t.element, words, words))
+                self._out.append(Tile(leaves + t.merge + e.element(tokens), words, words, tokens))
                 e.banks = [e.banks[1], leaves + t.merge + lanes * tokens * 3 / 4]

@@ -103,6 +103,10 @@ class Engine:
         """when the first beat of a request that goes out then can be at issue"""
         return asked + self.timing.read + self.port.read_latency
 
+    def element(self, turns: int) -> float:
+        """from the epilogue to the router's output, for a word that requantiser and SFU take apart in so many turns"""
+        return self.timing.element + 2 * (turns - 1)
+
     def beats(self, count: int, ready: float, asked: float, address: int = 0, *, pace: float = 1.0,
               request: int = 0) -> float:
         """consume a run of beats from byte `address` on, as `Stream.take`; the cycle of the last one"""

@@ -18,6 +18,8 @@ class Tile(NamedTuple):
     words: int
     sent: int
     """words of the tile, and of tiles before it that have met nobody"""
+    pace: int = 1
+    """cycles between two of its words"""
 
 
 class Sender(Protocol):
@@ -68,13 +70,13 @@ def share(senders: Sequence[Sender]) -> tuple[float, list[Sent]]:
         group = [heapq.heappop(queue)]
         first = group[0][2]
         start = max(first.begin, free)
-        while queue and queue[0][0] < start + first.words:
+        while queue and queue[0][0] < start + first.words * first.pace:
             group.append(heapq.heappop(queue))
-        free = max(start + sum(tile.words for _, _, tile in group), *(t.begin + t.words for _, _, t in group), start)
+        free = max(start + sum(tile.words for _, _, tile in group), *(t.begin + t.words * t.pace for _, _, t in group), start)
         for _, e, tile in group:
             if tile.sent:
                 own = sent[e]
-                own.stalled += free - max(tile.begin, own.cycles[-1] + 1) - tile.words
+                own.stalled += free - max(tile.begin, own.cycles[-1] + 1) - tile.words * tile.pace
                 own.words.append(own.words[-1] + tile.sent)
                 own.cycles.append(free - 1)
             offer(e)

@@ -27,6 +27,8 @@ class Gemv:
         packed = c.entries_per_word if to in _TABLES and engine.now.tokens == 1 else 1
         self._words = c.lanes // (2 if op["function"] == Function.GATE else packed)
         """of a tile"""
+        self._turns = packed if packed > 1 else engine.now.tokens
+        """cycles of a word"""
         self._left = 0
         if self.exchanged:
             self._left = max(0, min(op["tiles"] * self._words, (op["limit"] - op["first"]) // packed))
@@ -52,11 +54,11 @@ class Gemv:
         if self._done == self._op["tiles"]:
             return None
         before = self._done
-        room = sent.granted(sent.words[-1] + self._words - self._engine.timing.slack)
+        room = sent.granted(sent.words[-1] + self._words - self._engine.timing.slack // self._turns)
         leaves = self._step(room)
         words = min(self._left, (self._done - before) * self._words)
         self._left -= words
-        return Tile(leaves + self._engine.timing.element, min(words, self._words), words)
+        return Tile(leaves + self._engine.element(self._turns), min(words, self._words), words, self._turns)
 
     def _step(self, room: float) -> float:
         """The next tiles; when the last of them begins to leave. Its last element waits for `room` behind the array."""
@@ -70,13 +72,13 @@ class Gemv:
             start += late
         address = op["address"] + self._done * self._beats * e.config.lanes
         self._last = e.credit(e.beats(count * self._beats, start, self._here, address, request=self._beats))
-        leaves = self._last + e.timing.drain + e.now.tokens - 1
+        leaves = self._last + e.timing.drain + self._turns - 1
         if count == 1:
             leaves = max(leaves, e.drained[1])
         e.drained = [e.drained[1], max(leaves + self._drain, room)]
         self._done += count
         if self._done == op["tiles"]:
-            end = e.drained[1] + e.timing.element
+            end = e.drained[1] + e.element(self._turns)
             e.idle = max(e.idle, end + 1)
             if op["destination"] in _CACHE:
                 writes = e.now.tokens * op["kv_planes"]
