@@ -18,7 +18,6 @@ MUTATIONS = [
              "a clear also forgets the coordinate beside it"),
     Mutation(_FILE, "delay(m, self.i.valid | self.clear, 1", "delay(m, self.i.valid, 1", _TEST,
              "a scale does not wait for the clear"),
-    Mutation(_FILE, "~squaring & ~adding", "~squaring", _TEST, "a scale does not wait for the last coordinate"),
     Mutation(_FILE, "Mux(self.i.valid & self.i.payload.pods[p], ", "Mux(self.i.valid, ", _TEST,
              "a coordinate counts for tokens that have none"),
     Mutation(_FILE, "factor.eq(factor.rotate_left(1))", "factor.eq(factor << 1)", _TEST,
