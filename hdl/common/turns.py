@@ -125,13 +125,16 @@ class CollectFifo(wiring.Component):
     """Makes a free-running pipeline of turns elastic, as `CreditFifo`, and its output words, as `Collect`.
 
     depth: places for turns, at least 3. `available`, `reserve`: as of `CreditFifo`. A pipeline of `stages` registers
-    keeps full rate with a depth of `stages + round_trip`. Reset empties it.
+    keeps full rate with a depth of `stages + round_trip`. A word that waits, and be it for the turns in which it is
+    dealt again, does not hold up the turns of the next one. Reset empties it.
     """
 
-    latency = PromptCreditFifo.latency + Collect.latency
+    latency = PromptCreditFifo.latency + Collect.latency + 1
     """cycles from a word's last turn to the word while empty"""
     round_trip = PromptCreditFifo.round_trip
     """cycles beyond the pipeline's own for which a place stays taken when nothing waits"""
+    words = 2
+    """that may wait behind the places"""
 
     def __init__(self, config: Config, value: ShapeLike, tag: ShapeLike | None, depth: int) -> None:
         self._c, self._value, self._tag, self._depth = config, value, tag, depth
@@ -148,12 +151,16 @@ class CollectFifo(wiring.Component):
         m.submodules.fifo = fifo = PromptCreditFifo(shape, self._depth)
         m.submodules.collect = collect = Collect(self._c, self._value, self._tag)
         wiring.connect(m, wiring.flipped(self.i), fifo.i)
-        waits = Signal()  # a word that was there before
-        m.d.sync += waits.eq(self.o.valid & ~self.o.ready)
+        waits = Signal()  # a whole word, for the one before it
+        whole, room = collect.o.valid | waits, ~self.o.valid | self.o.ready
         m.d.comb += [
             self.available.eq(fifo.available), fifo.reserve.eq(self.reserve),
-            fifo.o.ready.eq(~self.o.valid | self.o.ready), collect.i.payload.eq(fifo.o.payload),
+            fifo.o.ready.eq(~whole | room), collect.i.payload.eq(fifo.o.payload),
             collect.i.valid.eq(fifo.o.valid & fifo.o.ready),
-            self.o.valid.eq(collect.o.valid | waits), self.o.payload.eq(collect.o.payload),
         ]
+        m.d.sync += waits.eq(whole & ~room)
+        with m.If(room):
+            m.d.sync += self.o.valid.eq(whole)
+        with m.If(room & whole):
+            m.d.sync += self.o.payload.eq(collect.o.payload)
         return m

@@ -64,8 +64,8 @@ class Requantiser(wiring.Component):
     with its last pod, and comes out `latency` cycles later. `idle`: nothing is inside. Reset forgets what is inside.
     """
 
-    latency = 10
-    """cycles from an element's last pod to `o`: its turn, sum, products, total, 4 of shift and saturation, 2 of the
+    latency = 11
+    """cycles from an element's last pod to `o`: its turn, sum, products, total, 4 of shift and saturation, 3 of the
     FIFO"""
 
     def __init__(self, config: Config, tag_layout: ShapeLike) -> None:
@@ -94,7 +94,7 @@ class Requantiser(wiring.Component):
         given = data.StructLayout({"record": parameter_record(), "width": unsigned(2)})
         m.submodules.deal = deal = DealMarked(c, signed(32), given)
         m.submodules.words = words = CollectFifo(c, requantised(), None, self.depth())
-        m.submodules.tags = tags = SyncFIFO(width=Shape.cast(self._tag).width, depth=self.depth() + 1)
+        m.submodules.tags = tags = SyncFIFO(width=Shape.cast(self._tag).width, depth=self.depth() + CollectFifo.words)
         i, o, dealt = self.i.payload, self.o.payload, Signal()
         m.d.comb += [
             deal.i.valid.eq(self.i.valid), self.i.ready.eq(deal.i.ready), deal.pods.eq(i.pods),

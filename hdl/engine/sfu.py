@@ -52,7 +52,7 @@ class Sfu(wiring.Component):
     `idle`: no element, no half of a pair and no table beat is inside. Reset empties the unit; the tables stay.
     """
 
-    latency = 15
+    latency = 16
     """cycles from taking an element to its output"""
     _STAGES = latency - CollectFifo.latency
 
@@ -85,7 +85,7 @@ class Sfu(wiring.Component):
         m = Module()
         m.submodules.deal = deal = DealMarked(c, signed(32), _given())
         m.submodules.words = words = CollectFifo(c, signed(32), 1, self.depth())
-        m.submodules.tags = tags = SyncFIFO(width=element_tag().size, depth=self.depth() + 1)
+        m.submodules.tags = tags = SyncFIFO(width=element_tag().size, depth=self.depth() + CollectFifo.words)
 
         # Second elements of pairs are counted, not read off the index: padding and heads at any offset work alike.
         odd, dealt = Signal(), Signal()

@@ -12,6 +12,7 @@ from ..config import Config
 
 _KEY_BITS = INDEX_BITS + 32
 
+
 def sorter_item(c: Config) -> data.StructLayout:
     """a vocabulary row and its score or logit for one token"""
     return data.StructLayout({"value": signed(32), "index": INDEX_BITS, "pod": range(max(2, c.pods))})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from . import Mutation
 
-_TEST, _MARKED = (f"tb/hdl/common/test_turns.py::test_turns[4-{marked}]" for marked in (False, True))
+_TEST, _MARKED, _CHAINED = (
+    f"tb/hdl/common/test_turns.py::test_turns[4-{kind}]" for kind in ("counted", "marked", "chained"))
 _FILE = "hdl/common/turns.py"
 
 MUTATIONS = [
@@ -20,7 +21,9 @@ MUTATIONS = [
              "pods without a turn keep what they had"),
     Mutation(_FILE, "after.eq(Cat(left[p] & left[:p].any() for p in range(c.pods)))", "after.eq(left & (left << 1))",
              _MARKED, "a marked pod behind one that is not has no turn"),
-    Mutation(_FILE, "fifo.o.ready.eq(~self.o.valid | self.o.ready)", "fifo.o.ready.eq(1)", _MARKED,
+    Mutation(_FILE, "fifo.o.ready.eq(~whole | room)", "fifo.o.ready.eq(1)", _MARKED,
              "a word that waits is overwritten"),
-    Mutation(_FILE, "waits.eq(self.o.valid & ~self.o.ready)", "waits.eq(0)", _MARKED, "a word that waits is gone"),
+    Mutation(_FILE, "fifo.o.ready.eq(~whole | room)", "fifo.o.ready.eq(~whole & room)", _CHAINED,
+             "a word is not collected while the one before is dealt"),
+    Mutation(_FILE, "waits.eq(whole & ~room)", "waits.eq(0)", _MARKED, "a word that waits is gone"),
 ]

@@ -47,10 +47,12 @@ class Attention:
         """a block of keys; when values may use it"""
         e, op = self._engine, self._op
         self._asked += 4 + number.bit_length()
-        row, tokens = op["kv_planes"] * op["head_tiles"], e.now.tokens
-        pace = max(1.0, tokens / row)  # a sum a cycle
-        self._at = e.beats(keys * row, self._at + 2, e.here(self._asked), op["key_address"], pace=pace)
-        return self._at + e.timing.scores + tokens - 1
+        row, tokens, begin = op["kv_planes"] * op["head_tiles"], e.now.tokens, self._at + 2
+        end = e.beats(keys * row, begin, e.here(self._asked), op["key_address"])
+        # a row takes so many cycles to leave as there are tokens, while those behind it wait
+        e.rows = max(end + tokens - 1, begin + row - 2 + keys * tokens, e.rows + keys * tokens)
+        self._at = e.throttle(end, e.rows - e.timing.row_places * tokens)
+        return e.rows + e.timing.scores
 
     def _values(self, number: int, keys: int, ready: float, last: bool) -> None:
         """a block of values, the `last` of its head or not"""
@@ -77,3 +79,4 @@ class Attention:
                 words = max(0, min(lanes, op["head_dim"] - tile * lanes))
                 self._out.append(Tile(leaves + t.merge + e.element(tokens), words, words, tokens))
                 e.banks = [e.banks[1], leaves + t.merge + lanes * tokens * 3 / 4]
+                e.rows = max(e.rows, leaves + t.merge - t.row) + lanes * tokens  # through the same requantiser

@@ -60,6 +60,8 @@ class Engine:
     """of vocabulary rows that the head searches"""
     drained: list[float] = field(default_factory=_two)
     """when the last two tiles left the array"""
+    rows: float = LONG_AGO
+    """when the last row of scores did, had it no way to go"""
     banks: list[float] = field(default_factory=_two)
     """when the parameter bank had given the last two tiles of attention their records"""
     shares: dict[Opcode, Share] = field(default_factory=dict)
@@ -118,7 +120,10 @@ class Engine:
 
     def credit(self, end: float) -> float:
         """a tile's last beat, not before the array has room for one more tile"""
-        room = self.drained[0]
+        return self.throttle(end, self.drained[0])
+
+    def throttle(self, end: float, room: float) -> float:
+        """the last beat taken, which leaves not before there is `room` behind it"""
         if room > end:
             self.share.drain += room - end
             self.stream.delay(room)

@@ -72,7 +72,8 @@ def share(senders: Sequence[Sender]) -> tuple[float, list[Sent]]:
         start = max(first.begin, free)
         while queue and queue[0][0] < start + first.words * first.pace:
             group.append(heapq.heappop(queue))
-        free = max(start + sum(tile.words for _, _, tile in group), *(t.begin + t.words * t.pace for _, _, t in group), start)
+        alone = [tile.begin + tile.words * tile.pace for _, _, tile in group]
+        free = max(start + sum(tile.words for _, _, tile in group), *alone, start)
         for _, e, tile in group:
             if tile.sent:
                 own = sent[e]

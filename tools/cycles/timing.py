@@ -36,6 +36,8 @@ class Timing:
     """from a tile's last beat to its lane 0 at the epilogue, with one token; with each further one a cycle more"""
     row: int
     """from a row's last beat to its sum, likewise"""
+    row_places: int
+    """rows that may be on their way"""
     requantise: int
     element: int
     """from the epilogue to the router's output"""
@@ -74,6 +76,7 @@ def timing(config: Config) -> Timing:
 
 def _stated(config: Config) -> Timing:
     from ...hdl.common.buffer import Buffer
+    from ...hdl.common.turns import CollectFifo
     from ...hdl.control.exchange import Exchange
     from ...hdl.control.list_merge import ListMerge
     from ...hdl.engine.bound_memory import BoundMemory
@@ -114,9 +117,10 @@ def _stated(config: Config) -> Timing:
         norm_lead=lead - 1,
         drain=operands + pods.drain_latency,
         row=operands + pods.row_latency,
+        row_places=Pods.ROW_FIFO,
         requantise=requantise,
         element=element,
-        slack=Requantiser.depth() + Sfu.depth() + 2 + Router.latency + 2 * Buffer.places,
+        slack=Requantiser.depth() + Sfu.depth() + 2 * CollectFifo.words + Router.latency + 2 * Buffer.places,
         exchange=Exchange(config).latency + 2 * Boundary.latency,
         scores=operands + pods.row_latency + requantise + Osu.SCORE_LATENCY + 1,
         reciprocal=2 * Osu.reciprocal_latency(1) - Osu.reciprocal_latency(2),

@@ -86,7 +86,7 @@ def range_bits(values: NDArray) -> int:
 def _engine(c: Config) -> Iterable[Ram]:
     from ...hdl.common.credit_fifo import CreditFifo
     from ...hdl.common.payloads import OP_BITS, accumulators, element_tag, row_job
-    from ...hdl.common.turns import turn, word
+    from ...hdl.common.turns import CollectFifo, turn, word
     from ...hdl.control.fetch import fetched_op
     from ...hdl.engine.bound_memory import BLOCK_BITS
     from ...hdl.engine.engine import JOB_QUEUE, OP_QUEUE
@@ -143,9 +143,9 @@ def _engine(c: Config) -> Iterable[Ram]:
     yield _fifo("queues", row_term().size, Pods.ROW_FIFO)
     spare = CreditFifo.round_trip  # places beyond a pipeline's stages
     yield Ram(use="queues", width=turn(c, requantised(), None).size, depth=Requantiser.depth(), clocked=False)
-    yield Ram(use="queues", width=requantiser_tag().size, depth=Requantiser.depth() + 1, clocked=False)
+    yield Ram(use="queues", width=requantiser_tag().size, depth=Requantiser.depth() + CollectFifo.words, clocked=False)
     yield Ram(use="queues", width=turn(c, 32, 1).size, depth=Sfu.depth(), clocked=False)
-    yield Ram(use="queues", width=element_tag().size, depth=Sfu.depth() + 1, clocked=False)
+    yield Ram(use="queues", width=element_tag().size, depth=Sfu.depth() + CollectFifo.words, clocked=False)
     yield Ram(use="queues", width=16, depth=max(2, p), clocked=False)  # first values of pairs
     yield _fifo("queues", turn(c, 32, 1).size, Merge.STAGES + spare)
     sums = (16 + (num.block - 1).bit_length()) * p

@@ -72,9 +72,38 @@ class MarkedAndCollected(wiring.Component):
         return m
 
 
+class Chained(wiring.Component):
+    """`MarkedAndCollected` twice: what the first one collects is dealt again"""
+
+    def __init__(self, config: Config) -> None:
+        self._c = config
+        super().__init__(DealAndCollect(config).signature)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.once = once = MarkedAndCollected(self._c)
+        m.submodules.again = again = MarkedAndCollected(self._c)
+        wiring.connect(m, wiring.flipped(self.i), once.i)
+        wiring.connect(m, once.o, again.i)
+        wiring.connect(m, again.o, wiring.flipped(self.o))
+        wiring.connect(m, once.turn, wiring.flipped(self.turn))
+        return m
+
+
+KINDS = {"counted": DealAndCollect, "marked": MarkedAndCollected, "chained": Chained}
+
+
+def latency(kind: str, count: int) -> int:
+    """cycles from a word of `count` turns, which is taken with its last one, to what comes of it"""
+    if kind == "counted":
+        return 1 + Collect.latency + CreditFifo.latency
+    once = STAGES + CollectFifo.latency
+    return once if kind == "marked" else 2 * once + count - 1
+
+
 class _Harness:
     def __init__(self, dut: Any) -> None:
-        self.marked = parameters()["marked"]
+        self.kind = parameters()["kind"]
         self.c = c = Config.from_dict(parameters()["config"])
         self.bench = Bench(dut)
         self.driver = StreamDriver(self.bench, dut, "i", word(c, VALUE, TAG))
@@ -83,7 +112,7 @@ class _Harness:
 
     def pods(self, tag: int) -> list[int]:
         """that have a turn, in order"""
-        if self.marked:
+        if self.kind != "counted":
             return [p for p in range(self.c.pods) if tag >> p & 1] or [0]
         return list(range(tag % self.c.pods + 1))
 
@@ -123,8 +152,7 @@ async def full_rate(dut: Any) -> None:
         await h.words.drained()
         h.bench.check(h.driver.cycles[-1] - h.driver.cycles[0], 49 * count, "turns without a bubble")
         h.bench.check(h.words.cycles[-1] - h.words.cycles[0], 49 * count, "words as fast")
-        latency = STAGES + CollectFifo.latency if h.marked else 1 + Collect.latency + CreditFifo.latency
-        h.bench.check(h.words.cycles[-1] - h.driver.cycles[-1], latency, "latency")
+        h.bench.check(h.words.cycles[-1] - h.driver.cycles[-1], latency(h.kind, count), "latency")
 
 
 @cocotb.test()
@@ -141,9 +169,9 @@ async def reset_in_mid_word(dut: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("marked", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("pods", [1, 4, 16])
-def test_turns(pods: int, marked: bool) -> None:
+def test_turns(pods: int, kind: str) -> None:
     config = Config(lanes=16, pods=pods)
-    run_bench((MarkedAndCollected if marked else DealAndCollect)(config), "lpu.tb.hdl.common.test_turns",
-              name=f"turns_{pods}_{marked}", parameters={"config": config.to_dict(), "marked": marked})
+    run_bench(KINDS[kind](config), "lpu.tb.hdl.common.test_turns", name=f"turns_{pods}_{kind}",
+              parameters={"config": config.to_dict(), "kind": kind})
