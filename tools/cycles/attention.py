@@ -47,11 +47,11 @@ class Attention:
         """a block of keys; when values may use it"""
         e, op = self._engine, self._op
         self._asked += 4 + number.bit_length()
-        row, tokens, begin = op["kv_planes"] * op["head_tiles"], e.now.tokens, self._at + 2
-        end = e.beats(keys * row, begin, e.here(self._asked), op["key_address"])
+        row, tokens = op["kv_planes"] * op["head_tiles"], e.now.tokens
+        end = e.beats(keys * row, self._at + 2, e.here(self._asked), op["key_address"])
         # a row takes so many cycles to leave as there are tokens, while those behind it wait
-        e.rows = max(end + tokens - 1, begin + row - 2 + keys * tokens, e.rows + keys * tokens)
-        self._at = e.throttle(end, e.rows - e.timing.row_places * tokens)
+        e.rows = max(end + max(0, tokens - row) * keys + min(row, tokens) - 1, e.rows + keys * tokens)
+        self._at = e.throttle(end, e.rows + e.timing.row - (e.timing.row_places - 1) * tokens)
         return e.rows + e.timing.scores
 
     def _values(self, number: int, keys: int, ready: float, last: bool) -> None:
