@@ -35,7 +35,7 @@ def features(part: str, config: Config) -> dict[str, float]:
         "accumulator bits": lanes * pods * sum_bits(config),
         "pods": pods,
         "lanes": lanes,
-        "candidates × pods": config.limits.max_candidates * pods,
+        "candidates": config.limits.max_candidates,
     }
 
 
