@@ -66,7 +66,8 @@ def wanted() -> Iterator[tuple[str, Config]]:
         yield "hub", _BASE.replace(engines=engines, pods=pods)
     for lanes, pods in ((16, 2), (8, 2), (16, 1)):
         yield "engine", _BASE.replace(lanes=lanes, pods=pods)
-    yield "engine", _BASE.replace(limits__max_candidates=24)
+    for lanes, pods in ((8, 1), (16, 2)):
+        yield "engine", _BASE.replace(lanes=lanes, pods=pods, limits__max_candidates=24)
     for part in ("hub", "engine"):
         yield part, PRESETS["kv260"]
 

@@ -24,17 +24,13 @@ KINDS = ("lut", "ff", "carry", "lutram")
 
 def features(part: str, config: Config) -> dict[str, float]:
     """What the logic of an engine or of the hub grows with, the most important first."""
-    from ...hdl.engine.pods import sum_bits
-
     engines, lanes, pods = config.engines, config.lanes, config.pods
     if part == "hub":
         levels = 1 + (engines - 1).bit_length()
         return {"once": 1, "engines": engines, "pods × levels of the merge trees": pods * levels}
     return {
         "once": 1,
-        "accumulator bits": lanes * pods * sum_bits(config),
-        "pods": pods,
-        "lanes": lanes,
+        "lanes × pods": lanes * pods,
         "candidates": config.limits.max_candidates,
     }
 
