@@ -26,6 +26,7 @@ WITHIN = {
     "hdl/ecp5.py": "tb/tools/test_bitstream.py",
     "hdl/engine/candidates.py": "tb/hdl/engine/test_head.py",
     "hdl/engine/engine.py": "tb/test_machine.py",
+    "hdl/engine/finish.py": "tb/hdl/engine/test_pods.py",
     "hdl/engine/list_out.py": "tb/hdl/engine/test_head.py",
     "hdl/engine/moments.py": "tb/hdl/engine/test_norm.py",
     "hdl/engine/roots.py": "tb/hdl/engine/test_norm.py",

@@ -150,7 +150,7 @@ def test_every_unit_keeps_the_rules(lpu: Any) -> None:
 
 def test_units_are_those_of_the_rtl() -> None:
     names = Units(PRESETS["tiny"]).names
-    assert {"reader", "issue", "pods", "osu", "head", "vector"} <= set(names)  # of the engine
+    assert {"reader", "issue", "pods", "osu", "head", "lane_memory"} <= set(names)  # of the engine
     assert {"registers", "exchange", "lists"} <= set(names)  # of the hub
     assert not {"engine", "hub", "gather", "issue_ops"} & set(names)
 

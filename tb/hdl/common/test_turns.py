@@ -116,18 +116,25 @@ class _Harness:
             return [p for p in range(self.c.pods) if tag >> p & 1] or [0]
         return list(range(tag % self.c.pods + 1))
 
+    def tag(self, used: int) -> int:
+        """a random tag of a word of so many turns"""
+        rng, pods = self.bench.rng, self.c.pods
+        if self.kind == "counted":
+            return used - 1 + pods * int(rng.integers((1 << TAG) // pods))
+        marked = rng.permutation(pods)[:used]
+        return sum(1 << int(p) for p in marked) | int(rng.integers(1 << TAG)) >> pods << pods
+
     def items(self, count: int, used: int | None = None) -> list[dict[str, Any]]:
         """words of random pods, or of `used` turns each; expects what comes of them"""
         c, given = self.c, []
-        while len(given) < count:
+        for _ in range(count):
             values = self.bench.rng.integers(-1 << 11, 1 << 11, c.pods).tolist()
-            tag = int(self.bench.rng.integers(1 << TAG))
+            tag = int(self.bench.rng.integers(1 << TAG)) if used is None else self.tag(used)
             pods = self.pods(tag)
-            if used in (None, len(pods)):
-                given.append({"value": values, "tag": tag})
-                self.turns.expect({"value": values[p], "tag": tag, "pod": p, "first": int(p == pods[0]),
-                                   "last": int(p == pods[-1])} for p in pods)
-                self.words.expect([{"value": [values[p] if p in pods else 0 for p in range(c.pods)], "tag": tag}])
+            given.append({"value": values, "tag": tag})
+            self.turns.expect({"value": values[p], "tag": tag, "pod": p, "first": int(p == pods[0]),
+                               "last": int(p == pods[-1])} for p in pods)
+            self.words.expect([{"value": [values[p] if p in pods else 0 for p in range(c.pods)], "tag": tag}])
         return given
 
 
