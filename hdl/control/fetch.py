@@ -149,9 +149,6 @@ class Fetch(wiring.Component):
         limits = self._c.limits
         fields = {opcode: OpView(op, opcode) for opcode in Opcode}
 
-        def there(*values: Value) -> Value:
-            return Cat(value.any() for value in values).all()
-
         def planes(value: Value) -> Value:
             return (value == 1) | (value == 2)
 
@@ -162,15 +159,15 @@ class Fetch(wiring.Component):
         gemv, attention, embed = fields[Opcode.GEMV], fields[Opcode.ATTENTION], fields[Opcode.EMBED]
         head, search, fine = fields[Opcode.HEAD], fields[Opcode.SEARCH], fields[Opcode.FINE]
         rules: dict[tuple[Opcode, ...], Value] = {
-            (Opcode.GEMV,): Cat(planes(gemv.planes), gemv.kv_planes != 3, there(gemv.length),
+            (Opcode.GEMV,): Cat(planes(gemv.planes), gemv.kv_planes != 3, gemv.length.any(),
                                 gemv.function <= max(Function), gemv.destination <= max(Destination)),
-            (Opcode.ATTENTION,): Cat(planes(attention.kv_planes), there(attention.head_tiles), there(attention.group)),
-            (Opcode.EMBED,): Cat(planes(embed.planes), there(embed.length)),
-            (Opcode.HEAD,): Cat(there(head.beats), fits(head.best)),
-            (Opcode.SEARCH,): Cat(there(search.beats), fits(search.best),
+            (Opcode.ATTENTION,): Cat(planes(attention.kv_planes), attention.head_tiles.any(), attention.group.any()),
+            (Opcode.EMBED,): Cat(planes(embed.planes), embed.length.any()),
+            (Opcode.HEAD,): Cat(head.beats.any(), fits(head.best)),
+            (Opcode.SEARCH,): Cat(search.beats.any(), fits(search.best),
                                   search.beats <= Mux(search.nibbles, self._c.nibble_beats, limits.max_index_beats)),
-            (Opcode.FINE,): Cat(there(fine.beats), fits(fine.best)),
-            (Opcode.NORM,): there(fields[Opcode.NORM].length),
+            (Opcode.FINE,): Cat(fine.beats.any(), fits(fine.best)),
+            (Opcode.NORM,): fields[Opcode.NORM].length.any(),
             (Opcode.HALT, Opcode.TABLE, Opcode.ROPE, Opcode.WAIT, Opcode.FENCE): Const(1, 1),
         }
         held = {opcodes: Signal.like(rule, name=f"rules_{opcodes[0].name.lower()}") for opcodes, rule in rules.items()}

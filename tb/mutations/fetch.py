@@ -13,7 +13,7 @@ MUTATIONS = [
     Mutation(file=_FILE, find="(halts != (following == ops))",
              replace="(halts & (following != ops))",
              test=_TINY, what="a program without HALT runs on into what lies behind it"),
-    Mutation(file=_FILE, find="there(gemv.length),", replace="",
+    Mutation(file=_FILE, find="gemv.length.any(),", replace="",
              test=_TINY, what="a GEMV without inputs is let through"),
     Mutation(file=_FILE, find="self.i_beat.ready.eq(part == ops_per_beat - 1)", replace="self.i_beat.ready.eq(1)",
              test=_WIDE, what="the second op of a beat is lost"),
