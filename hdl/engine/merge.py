@@ -8,12 +8,11 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ...sim.golden.osu import OUT_FRAC
-from ..common.credit_fifo import CreditFifo
 from ..common.fixed import doubled_shift, saturate
 from ..common.multiply import MULTIPLY_CYCLES, multiply
 from ..common.payloads import accumulators
 from ..common.pipeline import delay
-from ..common.turns import Collect, Deal, turn
+from ..common.turns import CollectFifo, Deal
 from ..config import Config
 from .scores import block_item
 from .totals import inverse, pod_inverse
@@ -33,14 +32,14 @@ class Merge(wiring.Component):
     """V side: `out = sat32(round_shift(out, shift) + sum)` over a head's blocks, the last one times the reciprocal.
 
     One pod a cycle, so that a sum takes `tokens` cycles and one that follows waits for no more. The values of the other
-    pods at `o` are anything. `i_sum` waits for its item, and in a head's last item also for the head's `i_inverse` and
+    pods at `o` are 0. `i_sum` waits for its item, and in a head's last item also for the head's `i_inverse` and
     for room in the outlet. `i_inverse` brings one turn for each token of a head, those of up to `items` (a power of
     two) heads before the sums that want them.
     """
 
     STAGES = 7 + MULTIPLY_CYCLES
     """registers from a pod's sum to its normalised value"""
-    latency = STAGES + CreditFifo.latency + Collect.latency
+    latency = STAGES + CollectFifo.latency
     """cycles from a sum that is taken to the element"""
 
     def __init__(self, config: Config, items: int) -> None:
@@ -61,7 +60,7 @@ class Merge(wiring.Component):
         m.submodules.deal = deal = Deal(c, signed(32), 1)
         m.submodules.memory = memory = Memory(shape=signed(32), depth=c.padded_head_dim << pod_bits, init=[])
         m.submodules.inverses = inverses = Memory(shape=inverse(), depth=self._items << pod_bits, init=[])
-        m.submodules.outlet = outlet = CreditFifo(turn(c, signed(32), 1), self.STAGES + CreditFifo.round_trip)
+        m.submodules.outlet = outlet = CollectFifo(c, signed(32), 1, self.STAGES + CollectFifo.round_trip)
         write, read = memory.write_port(), memory.read_port()
         m.d.comb += [
             deal.count.eq(self.tokens), deal.i.valid.eq(self.i_sum.valid), self.i_sum.ready.eq(deal.i.ready),
@@ -138,15 +137,9 @@ class Merge(wiring.Component):
             outlet.i.valid.eq(tags_out.emit), done.value.eq(normalised), done.tag.eq(tags_out.end),
             done.pod.eq(tags_out.pod), done.last.eq(tags_out.last),
         ]
-
-        # words again: one waits at `o`, the turns of the next ones in the outlet
-        m.submodules.collect = collect = Collect(c, signed(32), 1)
-        waiting = Signal()
+        words = outlet.o
         m.d.comb += [
-            self.o.valid.eq(collect.o.valid | waiting),
-            self.o.payload.acc.eq(collect.o.payload.value), self.o.payload.last.eq(collect.o.payload.tag),
-            outlet.o.ready.eq(~self.o.valid | self.o.ready),
-            collect.i.valid.eq(outlet.o.valid & outlet.o.ready), collect.i.payload.eq(outlet.o.payload),
+            self.o.valid.eq(words.valid), words.ready.eq(self.o.ready),
+            self.o.payload.acc.eq(words.payload.value), self.o.payload.last.eq(words.payload.tag),
         ]
-        m.d.sync += waiting.eq(self.o.valid & ~self.o.ready)
         return m

@@ -84,7 +84,6 @@ def range_bits(values: NDArray) -> int:
 
 
 def _engine(c: Config) -> Iterable[Ram]:
-    from ...hdl.common.credit_fifo import CreditFifo
     from ...hdl.common.payloads import OP_BITS, accumulators, element_tag, row_job
     from ...hdl.common.turns import CollectFifo, turn, word
     from ...hdl.control.fetch import fetched_op
@@ -141,13 +140,12 @@ def _engine(c: Config) -> Iterable[Ram]:
     yield Ram(use="queues", width=turn(c, ACC_BITS, None).size, depth=Finish.places(0), clocked=False)
     yield _fifo("queues", row_record(c).size, Pods.ROW_FIFO)
     yield _fifo("queues", row_term().size, Pods.ROW_FIFO)
-    spare = CreditFifo.round_trip  # places beyond a pipeline's stages
     yield Ram(use="queues", width=turn(c, requantised(), None).size, depth=Requantiser.depth(), clocked=False)
     yield Ram(use="queues", width=requantiser_tag().size, depth=Requantiser.depth() + CollectFifo.words, clocked=False)
     yield Ram(use="queues", width=turn(c, 32, 1).size, depth=Sfu.depth(), clocked=False)
     yield Ram(use="queues", width=element_tag().size, depth=Sfu.depth() + CollectFifo.words, clocked=False)
     yield Ram(use="queues", width=16, depth=max(2, p), clocked=False)  # first values of pairs
-    yield _fifo("queues", turn(c, 32, 1).size, Merge.STAGES + spare)
+    yield Ram(use="queues", width=turn(c, 32, 1).size, depth=Merge.STAGES + CollectFifo.round_trip, clocked=False)
     sums = (16 + (num.block - 1).bit_length()) * p
     for width in (block_item(c).size, block_item(c).size, sums):
         yield Ram(use="queues", width=width, depth=Osu.ITEMS, clocked=False)
