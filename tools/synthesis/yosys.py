@@ -24,6 +24,14 @@ _COMMAND = {
 _PACKED = ["chtype -set DSP48E1 t:DSP48E2", "xilinx_dsp -family xc7", "chtype -set DSP48E2 t:DSP48E1"]
 """Registers and adders around a multiplier move into its DSP. Yosys does that for 7 series alone, whose DSP48E1 has the
 same registers, the same post-adder and the same OPMODE."""
+_LUTS = [
+    "opt_expr -mux_undef -noclkinv", "abc -luts 6:1,2,4", "clean", "techmap -map +/xilinx/ff_map.v",
+    "xilinx_srl -fixed -minlen 3", "techmap -map +/xilinx/lut_map.v -map +/xilinx/cells_map.v -D LUT_WIDTH=6",
+    "xilinx_dffopt", "opt_lut_ins -tech xilinx",
+]
+"""The step `map_luts` of `synth_xilinx` with what a LUT costs on UltraScale+: a site has one, whether two inputs are
+used or six, and seven and eight inputs take two and four of them with the multiplexers of the slice. Yosys weighs
+2, 2, 3, 5, 5, 5, 10 and 20, and takes three LUT2 where one LUT6 would do."""
 _KIND = "netlist"
 _NETLIST, _CELLS, _LEFT = "netlist.json.gz", "cells.json", "memories.json"
 _BEHAVIOUR = "behaviour.v"
@@ -139,12 +147,14 @@ def behaviour(mapped: Mapped) -> str:
 def _script(names: list[str], top: str, family: str) -> str:
     """maps in steps, to see which memories no RAM took before they become flip-flops"""
     command = f"{_COMMAND[family]} -top {top}"
+    ultrascale = family == "xcup"
     packed = [f"{command} -run begin:coarse", *_PACKED, f"{command} -run coarse:map_ffram"]
+    small = [f"{command} -run map_ffram:map_luts", *_LUTS, f"{command} -run finalize:"]
     return "\n".join([
         *(f"read_verilog {name}" for name in names),
-        *(packed if family == "xcup" else [f"{command} -run begin:map_ffram"]),
+        *(packed if ultrascale else [f"{command} -run begin:map_ffram"]),
         "tee -q -o left.il dump t:$mem_v2",
-        f"{command} -run map_ffram:",
+        *(small if ultrascale else [f"{command} -run map_ffram:"]),
         "tee -q -o stat.json stat -json",
         f"select -module {top}",
         "write_json -selected netlist.json",
