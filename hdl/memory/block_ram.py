@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Array, ClockSignal, Instance, Module, Mux, Signal, Value
+from amaranth.hdl import ClockSignal, Instance, Module, Mux, Signal, Value
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -15,8 +15,11 @@ from ..common.pipeline import delay
 from ..config import Config
 from .axi import INCR, OKAY, SLVERR, axi4_signature
 
-BANK = 4096
-"""beats of a bank, which needs no multiplexer among its block RAMs: of ECP5's, 64-bit beats fill 16"""
+BANK = 16384
+"""beats of the largest bank. Each of its block RAMs, on ECP5, is then one bit wide: there is nothing to choose between
+within a bank, and as few wires as can be lead out of it"""
+_ROWS = 1024
+"""beats of the smallest bank whose block RAMs are full"""
 
 
 BANK_MODULE = "lpu_bank"
@@ -38,13 +41,18 @@ endmodule
 
 
 def bank_words(contents: bytes, lanes: int, beats: int) -> list[list[int]]:
-    """The words of each bank of a memory of so many beats; zeros behind the contents. Raises `ValueError` when they do
-    not fit."""
+    """The words of each bank of a memory of so many beats; zeros behind the contents. Banks have a power of two of
+    beats, the largest first, but for a rest below 1024. Raises `ValueError` when they do not fit."""
     if beats < 2 or len(contents) > beats * lanes:
         raise ValueError(f"{len(contents)} bytes do not fit a memory of {beats} beats of {lanes} bytes")
     padded = contents.ljust(beats * lanes, b"\0")
     words = [int.from_bytes(padded[n:n + lanes], "little") for n in range(0, len(padded), lanes)]
-    return [words[first:first + BANK] for first in range(0, beats, BANK)]
+    banks = []
+    while words:
+        depth = len(words) if len(words) < _ROWS else min(BANK, 1 << len(words).bit_length() - 1)
+        banks.append(words[:depth])
+        words = words[depth:]
+    return banks
 
 
 def memory_access(c: Config, beats: int) -> data.StructLayout:
@@ -129,7 +137,10 @@ class BlockRam(wiring.Component):
             m.d.sync += place.eq(host.payload.beat)
         read = Signal(c.beat_bits)
         m.d.comb += [bank.source.eq(place) for bank in banks]
-        m.d.sync += read.eq(Array(bank.word for bank in banks)[delay(m, place, 1) // BANK])
+        with m.Switch(delay(m, place, 1)):
+            for bank in banks:
+                with m.Case(bank.places):
+                    m.d.sync += read.eq(bank.word)
         into = fifo.i.payload
         m.d.comb += [
             fifo.i.valid.eq(delay(m, step, self._stages, name="step")),
@@ -179,17 +190,18 @@ class BlockRam(wiring.Component):
             m.d.sync += strobe.eq(beats.o.payload.strobe)
         with m.If(host_writes):
             m.d.sync += [to.eq(host.payload.beat), word.eq(host.payload.data), strobe.eq(-1)]
-        for n, bank in enumerate(banks):
-            m.d.comb += [bank.target.eq(to), bank.data.eq(word)]
-            with m.If(to // BANK == n):
-                m.d.comb += bank.strobe.eq(strobe)
+        m.d.comb += [assign for bank in banks for assign in (bank.target.eq(to), bank.data.eq(word))]
+        with m.Switch(to):
+            for bank in banks:
+                with m.Case(bank.places):
+                    m.d.comb += bank.strobe.eq(strobe)
         return m
 
     def _banks(self, m: Module, platform: object) -> list[_Bank]:
         """as a module with a file where Verilog is written, because the words themselves would take Yosys minutes"""
         banks = []
         for n, words in enumerate(self._contents):
-            bank = _Bank(self._c, len(words))
+            bank = _Bank(self._c, sum(map(len, self._contents[:n])), len(words), self._beats)
             if isinstance(platform, Modules):
                 ram: Any = Instance(
                     BANK_MODULE, p_LANES=self._c.lanes, p_DEPTH=len(words), p_CONTENTS=f"{self._name}_{n}.hex",
@@ -206,9 +218,12 @@ class BlockRam(wiring.Component):
 
 
 class _Bank:
-    """signals of a bank"""
+    """signals of a bank of `depth` beats from `first` on, in a memory of so many `beats`"""
 
-    def __init__(self, c: Config, depth: int) -> None:
+    def __init__(self, c: Config, first: int, depth: int, beats: int) -> None:
+        bits, within = (beats - 1).bit_length(), (depth - 1).bit_length()
+        self.places = f"{first:0{bits}b}"[:bits - within] + "-" * within
+        """the numbers of its beats, as a pattern"""
         self.source, self.target = Signal(range(depth)), Signal(range(depth))
         self.word, self.data, self.strobe = Signal(c.beat_bits), Signal(c.beat_bits), Signal(c.lanes)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import Mutation
 
 _FILE = "hdl/memory/block_ram.py"
-_TWO, _WIDE, _ULX3S = (f"tb/hdl/memory/test_block_ram.py::test_block_ram[{case}]" for case in ("two", "wide", "ulx3s"))
+_TWO, _WIDE, _BANKS = (f"tb/hdl/memory/test_block_ram.py::test_block_ram[{case}]" for case in ("two", "wide", "banks"))
 
 MUTATIONS = [
     Mutation(_FILE, "wide = max(bits, 8) + 1", "wide = bits + 1", _TWO,
@@ -16,7 +16,9 @@ MUTATIONS = [
     Mutation(_FILE, "(~ends | ~axi.bvalid | axi.bready)", "1", _WIDE, "a B that waits is overwritten"),
     Mutation(_FILE, "axi.arready.eq(~reading | (step & last))", "axi.arready.eq(~reading)", _WIDE,
              "a cycle is lost between bursts"),
-    Mutation(_FILE, "delay(m, place, 1) // BANK", "place // BANK", _ULX3S, "the bank of the next beat"),
+    Mutation(_FILE, "with m.Switch(delay(m, place, 1)):", "with m.Switch(place):", _BANKS, "the bank of the next beat"),
+    Mutation(_FILE, "with m.Switch(to):", "with m.Switch(at[:bits]):", _BANKS,
+             "the bank of the next beat that is written"),
     Mutation(_FILE, "& ~address[shift + bits:].any()", "", _WIDE,
              "the memory repeats itself through the address space"),
     Mutation(_FILE, "with m.If(taken & ~wrong):", "with m.If(taken):", _TWO, "a refused beat is written"),

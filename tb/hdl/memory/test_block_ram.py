@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from typing import Any
 
@@ -14,8 +15,8 @@ from lpu.hdl.memory.block_ram import BANK, BlockRam, bank_words, memory_access
 from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, largest_is_exhaustive, parameters, run_bench
 
 CASES = {"two": (Config(lanes=8), 2), "wide": (Config(lanes=32, memory=Memory(address_bits=32)), 65),
-         "ulx3s": (preset("ulx3s"), BANK + 300)}
-"""configuration and beats: the smallest, one bank, and two"""
+         "banks": (preset("ulx3s"), 2048 + 1024 + 300)}
+"""configuration and beats: the smallest, one bank, and three"""
 
 
 def contents(config: Config, beats: int) -> bytes:
@@ -174,9 +175,10 @@ async def contents_and_bursts(dut: Any) -> None:
             await rig.expect([], acknowledged)
             await rig.expect([word for _ in range(12) for word in rig.read(*rig.burst())], [])
     rig.master.pause = 0.0
-    if rig.beats > 256:
-        await rig.expect([], [rig.write(BANK - 100, 256)])
-        await rig.expect(rig.read(BANK - 120, 256), [])
+    depths = [len(words) for words in bank_words(b"", rig.lanes, rig.beats)]
+    for border in itertools.accumulate(depths[:-1]):
+        await rig.expect([], [rig.write(border - 100, 256)])
+        await rig.expect(rig.read(border - 120, 256), [])
     await rig.all_of_it()
     await rig.bench.reset()
     await rig.all_of_it()  # what was written stays
@@ -279,5 +281,8 @@ def test_block_ram(case: str) -> None:
 
 def test_contents_that_do_not_fit() -> None:
     assert bank_words(b"\1\2\3", 8, BANK + 2) == [[0x030201] + [0] * (BANK - 1), [0, 0]]
+    for beats, depths in ((2 * BANK + 11_264, [BANK, BANK, 8192, 2048, 1024]), (1024, [1024]), (1023, [1023]),
+                          (BANK, [BANK]), (3372, [2048, 1024, 300])):
+        assert [len(words) for words in bank_words(bytes(16), 8, beats)] == depths
     with pytest.raises(ValueError, match="17 bytes do not fit a memory of 2 beats of 8 bytes"):
         bank_words(bytes(17), 8, 2)
