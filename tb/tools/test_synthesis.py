@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,19 @@ from lpu.hdl.config import PRESETS
 from lpu.tb.quick_commands import refused
 from lpu.tools import cli
 from lpu.tools.errors import UserError
-from lpu.tools.synthesis import SynthesisError, Units, Utilisation, known, map_to, measure, synthesise, tools, yosys
+from lpu.tools.synthesis import (
+    Mapped,
+    SynthesisError,
+    Units,
+    Utilisation,
+    ecp5,
+    known,
+    map_to,
+    measure,
+    synthesise,
+    tools,
+    yosys,
+)
 from lpu.tools.synthesis.depth import Path as LongestPath
 from lpu.tools.synthesis.ecp5 import Clock
 from lpu.tools.synthesis.yosys import LeftMemory
@@ -166,13 +179,33 @@ def test_the_rest_of_an_engine() -> None:
     assert "lpu_engine.osu.scores (" not in text
 
 
+def reached(mhz: float, seed: int = 1) -> Clock:
+    return Clock(mhz=mhz, seed=seed, logic_ns=4.0, routing_ns=5.0, start="a", end="b")
+
+
+@pytest.mark.parametrize(("mhz", "best", "tried"), [((111, 0, 0), 0, 1), ((99, 108, 112), 2, 3), ((99, 108, 97), 1, 3)])
+def test_the_best_of_some_placements(monkeypatch: pytest.MonkeyPatch, mhz: tuple[float, ...], best: int,
+                                     tried: int) -> None:
+    clocks = [reached(f, seed) for seed, f in zip(ecp5.SEEDS, mhz, strict=True)]
+    asked: list[int] = []
+
+    def placed(netlist: bytes, seed: int) -> Clock:
+        asked.append(seed)
+        return clocks[seed - 1]
+
+    monkeypatch.setattr(ecp5, "_clock", placed)
+    mapped = Mapped("top", "ecp5", {}, (), gzip.compress(b"{}"))
+    assert ecp5.clock(mapped, 110.0) == clocks[best]
+    assert asked == list(ecp5.SEEDS[:tried])
+
+
 def test_what_a_unit_misses() -> None:
     used = Utilisation(family="xcup")
     path = LongestPath(levels=6, chains=2, carry=1, muxes=0, start="a", end="b", through=())
     bad = measure.Measured(unit="unit", used=used, left=(LeftMemory("m", 256, 8), LeftMemory("small", 16, 8)),
-                           path=path, bare=("product",), clock=Clock(99.6, "a", "b"))
+                           path=path, bare=("product",), clock=reached(99.6))
     assert bad.misses == ["7 levels", "100 MHz", "m: 2048 bits in flip-flops", "product: no register to take"]
-    good = measure.Measured(unit="unit", used=used, left=(), clock=Clock(110, "a", "b"),
+    good = measure.Measured(unit="unit", used=used, left=(), clock=reached(110),
                             path=dataclasses.replace(path, levels=4))
     assert good.misses == []
 

@@ -97,6 +97,11 @@ def command(
     for m in found:
         if m.path is not None and m.path.end:
             report.say(f"{m.unit}: {m.path.start} → {m.path.end}")
+    for m in found:
+        if m.clock is not None:
+            c = m.clock
+            report.say(f"{m.unit} on ECP5: {c.start} → {c.end}, {c.logic_ns:.1f} ns of logic, "
+                       f"{c.routing_ns:.1f} ns of routing (seed {c.seed})")
     missed = [m for m in found if m.misses]
     for m in missed:
         report.say(f"{m.unit} misses: {'; '.join(m.misses)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,39 +14,59 @@ from .tools import NEXTPNR, run, version
 from .yosys import Mapped
 
 _REPORT = "report.json"
-_ARGUMENTS = ("--85k", "--package", "CABGA381", "--speed", "6", "--out-of-context", "--seed", "1", "--freq", "110",
-              "--timing-allow-fail", "--quiet", "--json", "netlist.json", "--report", _REPORT)
+SEEDS = (1, 2, 3)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Clock:
-    """what a clock reaches, in MHz, and the register at each end of its critical path"""
+    """what a clock reaches, and its critical path"""
 
     mhz: float
+    seed: int
+    """of the placement that reaches it"""
+    logic_ns: float
+    """of the critical path, in cells, setup of its last register included"""
+    routing_ns: float
+    """of the critical path, between cells"""
     start: str
     end: str
+    """the register at each end"""
 
 
-def clock(mapped: Mapped) -> Clock | None:
+def clock(mapped: Mapped, enough: float) -> Clock | None:
     """The clock of a netlist mapped to ECP5, placed and routed on an LFE5U-85F of speed grade 6, out of context: ports
     end in the fabric and paths from and to them do not count. None without a path between registers.
 
-    Kept by netlist and version. Raises `SynthesisError` when it does not fit.
+    The best of `SEEDS`, which are tried in order until one reaches `enough` MHz. Kept by netlist, seed and version.
+    Raises `SynthesisError` when it does not fit.
     """
-    netlist = mapped.json
-    about = "\n".join([version(NEXTPNR), *_ARGUMENTS]).encode() + netlist
-    report = json.loads(kept("placed", about, lambda: _run(netlist))[_REPORT])
+    best: Clock | None = None
+    for seed in SEEDS:
+        found = _clock(mapped.json, seed)
+        if found is None or found.mhz >= enough:
+            return found
+        best = found if best is None or found.mhz > best.mhz else best
+    return best
+
+
+def _clock(netlist: bytes, seed: int) -> Clock | None:
+    arguments = ("--85k", "--package", "CABGA381", "--speed", "6", "--out-of-context", "--seed", str(seed), "--freq",
+                 "110", "--timing-allow-fail", "--quiet", "--json", "netlist.json", "--report", _REPORT)
+    about = "\n".join([version(NEXTPNR), *arguments]).encode() + netlist
+    report = json.loads(kept("placed", about, lambda: _run(netlist, arguments))[_REPORT])
     clocks = [c["achieved"] for c in report["fmax"].values()]
     if not clocks:
         return None
-    ends: list[dict[str, Any]] = next((p["path"] for p in report["critical_paths"] if p["from"] == p["to"]), [])
-    return Clock(min(clocks), _cell(ends, 0, "from"), _cell(ends, -1, "to"))
+    path: list[dict[str, Any]] = next((p["path"] for p in report["critical_paths"] if p["from"] == p["to"]), [])
+    routing = sum(step["delay"] for step in path if step["type"] == "routing")
+    return Clock(mhz=min(clocks), seed=seed, logic_ns=sum(step["delay"] for step in path) - routing, routing_ns=routing,
+                 start=_cell(path, 0, "from"), end=_cell(path, -1, "to"))
 
 
-def _run(netlist: bytes) -> Files:
+def _run(netlist: bytes, arguments: Sequence[str]) -> Files:
     with tempfile.TemporaryDirectory(prefix="lpu-placement-") as work:
         (Path(work) / "netlist.json").write_bytes(netlist)
-        run(NEXTPNR, _ARGUMENTS, Path(work))
+        run(NEXTPNR, arguments, Path(work))
         return {_REPORT: (Path(work) / _REPORT).read_bytes()}
 
 

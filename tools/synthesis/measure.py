@@ -61,7 +61,7 @@ def measure(units: Units, name: str, family: str, *, fmax: bool) -> Measured:
     path, bare = _depth(mapped) if family == "xcup" else (None, ())
     clock = None
     if fmax and name not in (REST, *WHOLE):
-        clock = ecp5.clock(mapped if family == "ecp5" else map_to(*units.sources(name), "ecp5"))
+        clock = ecp5.clock(mapped if family == "ecp5" else map_to(*units.sources(name), "ecp5"), MHZ)
     return Measured(unit=name, used=mapped.utilisation, left=mapped.left, path=path, bare=bare, clock=clock)
 
 
