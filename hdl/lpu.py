@@ -24,52 +24,41 @@ def memory_bus(engine: int) -> str:
 def top(config: Config) -> str:
     """Verilog of module `lpu`: `clk`, `rst`, `s_axil_*` (AXI4-Lite slave) and `m_axi00_*` … (an AXI4 master an engine).
 
-    Nothing but wires between an instance of `lpu_hub` and those of `lpu_engine`: each port of an engine meets the
-    hub's `broadcast__` port of that name, or for engine e its `engines__e__` port. It is written from the signatures
-    of both, because a tool that knows nothing of the regularity takes longer for this than for an engine.
+    Nothing but wires between an instance of `lpu_hub` and an array of instances of `lpu_engine`: each port of the
+    engines meets the hub's `broadcast__` port of that name, which is one for all, or its `engines__` port, which has a
+    part for each of them, or a port of the top for each. It is written from the signatures of both, because a tool that
+    knows nothing of the regularity takes longer for this than for an engine.
 
-    Attributes of the ports tell Vivado's IP integrator which interfaces they form, and mean nothing to other tools.
+    The names of the ports, `s_axil_awaddr` for example, tell Vivado's IP integrator which AXI interfaces there are;
+    attributes tell it the parameters of these, and what clock and reset are. They mean nothing to other tools.
     """
-    buses = [REGISTERS_BUS, *map(memory_bus, range(config.engines))]
+    lite, memory = axi4_lite_signature().flip(), axi4_signature(config)
+    memories = [memory_bus(e) for e in range(config.engines)]
+    clocked = {"ASSOCIATED_BUSIF": ":".join([REGISTERS_BUS, *memories]), "ASSOCIATED_RESET": RESET}
+    registers = {"PROTOCOL": "AXI4LITE", "DATA_WIDTH": 32, "ADDR_WIDTH": LITE_ADDRESS_BITS}
     ports = [
-        f'{_attributes("signal:clock", CLOCK, "CLK", {"ASSOCIATED_BUSIF": ":".join(buses), "ASSOCIATED_RESET": RESET})}'
-        f"\ninput {CLOCK}",
-        f'{_attributes("signal:reset", RESET, "RST", {"POLARITY": "ACTIVE_HIGH"})}\ninput {RESET}',
+        f"{_info('clock', CLOCK, 'CLK')}\n{_parameters(CLOCK, clocked)}\ninput {CLOCK}",
+        f"{_info('reset', RESET, 'RST')}\n{_parameters(RESET, {'POLARITY': 'ACTIVE_HIGH'})}\ninput {RESET}",
+        *_bus(REGISTERS_BUS, lite, registers),
     ]
+    for bus in memories:
+        ports += _bus(bus, memory, _memory_parameters(config))
+
     wires = ["wire engine_reset;"]
     hub = {"clk": CLOCK, "rst": RESET, "engine_reset": "engine_reset"}
-
-    def expose(signature: wiring.Signature, bus: str, parameters: Mapping[str, object]) -> dict[str, str]:
-        """ports of the top that form the interface `bus`: name of each signal → port"""
-        found: dict[str, str] = {}
-        for name, inward, range_ in _ports(signature):
-            attributes = _attributes("interface:aximm", bus, name.upper(), {} if found else parameters)
-            ports.append(f"{attributes}\n{'input' if inward else 'output'} {range_}{bus}_{name}")
-            found[name] = f"{bus}_{name}"
-        return found
-
-    registers = {"PROTOCOL": "AXI4LITE", "DATA_WIDTH": 32, "ADDR_WIDTH": LITE_ADDRESS_BITS}
-    lite = expose(axi4_lite_signature().flip(), REGISTERS_BUS, registers)
-    hub |= {port: port for port in lite.values()}
-
-    def join(signature: wiring.Signature, prefix: str) -> dict[str, str]:
-        """wires named as the hub's ports; the engine's ports to them"""
-        joined = {}
-        for name, _, range_ in _ports(signature):
+    for name, _, _ in _ports(lite):
+        hub[f"{REGISTERS_BUS}_{name}"] = f"{REGISTERS_BUS}_{name}"
+    engine = {"clk": CLOCK, "rst": "engine_reset"}
+    for prefix, signature, places in (("broadcast__", broadcast_signature(config), 1),
+                                      ("engines__", link_signature(config), config.engines)):
+        for name, _, width in _ports(signature):
             wire = prefix + name
-            wires.append(f"wire {range_}{wire};")
-            hub[wire] = joined[name] = wire
-        return joined
-
-    common = {"clk": CLOCK, "rst": "engine_reset"} | join(broadcast_signature(config), "broadcast__")
-    instances = []
-    for e in range(config.engines):
-        engine = common | join(link_signature(config), f"engines__{e}__")
-        memory = expose(axi4_signature(config), memory_bus(e), _memory_parameters(config))
-        engine |= {f"axi__{name}": port for name, port in memory.items()}
-        instances.append(_instance("lpu_engine", f"engine{e:02d}", engine))
+            wires.append(f"wire {_range(width * places)}{wire};")
+            hub[wire] = engine[name] = wire
+    for name, _, _ in _ports(memory):
+        engine[f"axi__{name}"] = f"{{{', '.join(f'{bus}_{name}' for bus in reversed(memories))}}}"
     return "\n".join([_NOTICE, "module lpu(", ",\n".join(ports), ");", *wires, _instance("lpu_hub", "hub", hub),
-                      *instances, "endmodule", ""])
+                      _instance("lpu_engine", f"engine[{config.engines - 1}:0]", engine), "endmodule", ""])
 
 
 _NOTICE = """\
@@ -89,21 +78,33 @@ def _memory_parameters(config: Config) -> dict[str, object]:
     }
 
 
-def _attributes(kind: str, bus: str, signal: str, parameters: Mapping[str, object]) -> str:
-    """of a port: which signal of which interface it is, and on the first of them the interface's parameters"""
-    info = f'(* X_INTERFACE_INFO = "xilinx.com:{kind}:1.0 {bus} {signal}" *)'
-    if not parameters:
-        return info
-    pairs = ", ".join(f"{name} {value}" for name, value in {"XIL_INTERFACENAME": bus, **parameters}.items())
-    return f'{info}\n(* X_INTERFACE_PARAMETER = "{pairs}" *)'
+def _bus(name: str, signature: wiring.Signature, parameters: Mapping[str, object]) -> list[str]:
+    """declarations of the ports that form an AXI interface, its parameters at the first of them"""
+    first, *others = (f"{'input' if inward else 'output'} {_range(width)}{name}_{signal}"
+                      for signal, inward, width in _ports(signature))
+    return [f"{_parameters(name, parameters)}\n{first}", *others]
 
 
-def _ports(signature: wiring.Signature) -> Iterator[tuple[str, bool, str]]:
-    """name, whether it is an input, and Verilog range of each port that a component with `signature` has"""
+def _info(kind: str, interface: str, signal: str) -> str:
+    """attribute of a port that is `signal` of an interface"""
+    return f'(* X_INTERFACE_INFO = "xilinx.com:signal:{kind}:1.0 {interface} {signal}" *)'
+
+
+def _parameters(interface: str, parameters: Mapping[str, object]) -> str:
+    """attribute of one of its ports"""
+    pairs = ", ".join(f"{name} {value}" for name, value in {"XIL_INTERFACENAME": interface, **parameters}.items())
+    return f'(* X_INTERFACE_PARAMETER = "{pairs}" *)'
+
+
+def _ports(signature: wiring.Signature) -> Iterator[tuple[str, bool, int]]:
+    """name, whether it is an input, and width of each port that a component with `signature` has"""
     for path, member, value in signature.flatten(signature.create()):
         if not isinstance(value, Const):  # the `ready` of an always-ready stream is no port
-            width = len(Value.cast(value))
-            yield "__".join(map(str, path)), member.flow == In, f"[{width - 1}:0] " if width > 1 else ""
+            yield "__".join(map(str, path)), member.flow == In, len(Value.cast(value))
+
+
+def _range(width: int) -> str:
+    return f"[{width - 1}:0] " if width > 1 else ""
 
 
 def _instance(module: str, name: str, connections: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.payloads import exchange_word
+from ..common.side_by_side import streams
 from ..common.tree import depth
 from ..config import Config
 from .merge_tree import MergeTree
@@ -48,7 +49,7 @@ class Exchange(wiring.Component):
     def __init__(self, config: Config) -> None:
         self._c = c = config
         super().__init__({
-            "i": In(stream.Signature(exchange_word(c))).array(c.engines),
+            "i": In(streams(exchange_word(c), c.engines)),
             "o": Out(stream.Signature(exchange_word(c), always_ready=True)),
         })
 
@@ -61,8 +62,7 @@ class Exchange(wiring.Component):
         m = Module()
         word = exchange_word(self._c)
         m.submodules.tree = tree = MergeTree(word, self._c.engines, lambda: Merge(word), "lpu_exchange")
-        for outer, inner in zip(self.i, tree.i, strict=True):
-            wiring.connect(m, wiring.flipped(outer), inner)
+        wiring.connect(m, wiring.flipped(self.i), tree.i)
         m.d.comb += tree.o.ready.eq(1)
         m.d.sync += [self.o.valid.eq(tree.o.valid), self.o.payload.eq(tree.o.payload)]
         return m

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..common.instance import place
 from ..common.payloads import exchange_word
+from ..common.side_by_side import side_by_side
 from ..config import Config
 from ..engine.boundary import broadcast_signature, link_signature
 from ..memory.axi import axi4_lite_signature, connect_flat, flat_members
@@ -20,11 +21,11 @@ from .supervisor import Supervisor
 
 
 def hub_signature(c: Config, *, debug: bool = False) -> wiring.Signature:
-    """Ports of the hub beside clock and reset: `s_axil_*` for the host, `broadcast` to every engine, `engines[e]` to
-    engine e, and `engine_reset`, their reset. With `debug`, every word on the exchange can be seen."""
+    """Ports of the hub beside clock and reset: `s_axil_*` for the host, `broadcast` to every engine, `engines` to
+    each, side by side, and `engine_reset`, their reset. With `debug`, every word on the exchange can be seen."""
     members = dict(flat_members("s_axil", axi4_lite_signature().flip()))
     members |= {"engine_reset": Out(1, init=1), "broadcast": In(broadcast_signature(c)),
-                "engines": In(link_signature(c)).array(c.engines)}
+                "engines": In(side_by_side(link_signature(c), c.engines))}
     if debug:
         members |= {"debug_exchange_valid": Out(1), "debug_exchange_word": Out(exchange_word(c).size)}
     return wiring.Signature(members)
@@ -69,13 +70,15 @@ class Hub(wiring.Component):
             broadcast.i_exchange.valid.eq(exchange.o.valid), broadcast.i_exchange.payload.eq(exchange.o.payload),
             broadcast.i_list.valid.eq(lists.o.valid), broadcast.i_list.payload.eq(lists.o.payload),
         ]
-        for e, link in enumerate(self.engines):
-            wiring.connect(m, wiring.flipped(link.o_exchange), exchange.i[e])
-            wiring.connect(m, wiring.flipped(link.o_list), lists.i[e])
-            m.d.comb += [link.place.window.eq(registers.window[e // c.sharers]), supervisor.engines[e].eq(link.status)]
+        engines = self.engines
+        wiring.connect(m, wiring.flipped(engines.o_exchange), exchange.i)
+        wiring.connect(m, wiring.flipped(engines.o_list), lists.i)
+        m.d.comb += supervisor.engines.eq(engines.status)
+        for e in range(c.engines):
+            m.d.comb += engines.place[e].window.eq(registers.window[e // c.sharers])
             if c.sharers > 1:
-                m.d.comb += link.place.turn.eq(e % c.sharers)
-        values = Array(link.counter_value for link in self.engines)
+                m.d.comb += engines.place[e].turn.eq(e % c.sharers)
+        values = Array(engines.counter_value[e] for e in range(c.engines))
         m.d.sync += registers.counter_value.eq(values[registers.counter_engine])
         m.d.comb += [
             loop.start.eq(registers.start), loop.looped.eq(registers.looped), loop.stop.eq(registers.loop_stop),

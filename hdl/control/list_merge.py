@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from ..common.buffer import Buffer
 from ..common.instance import place
 from ..common.payloads import list_word
+from ..common.side_by_side import streams
 from ..common.tree import depth
 from ..config import Config
 from .merge_tree import MergeTree
@@ -65,7 +66,7 @@ class ListMerge(wiring.Component):
         self._c = c = config
         super().__init__({
             "clear": In(1),
-            "i": In(stream.Signature(list_word(c))).array(c.engines),
+            "i": In(streams(list_word(c), c.engines)),
             "o": Out(stream.Signature(list_word(c), always_ready=True)),
             "idle": Out(1),
         })
@@ -80,8 +81,7 @@ class ListMerge(wiring.Component):
         c = self._c
         tree = place(m, platform, "tree", f"lpu_lists_{c.engines}",
                      lambda: MergeTree(list_word(c), c.engines, lambda: SortedMerge(c), "lpu_lists"), self.clear)
-        for outer, inner in zip(self.i, tree.i, strict=True):
-            wiring.connect(m, wiring.flipped(outer), inner)
+        wiring.connect(m, wiring.flipped(self.i), tree.i)
         m.d.comb += [tree.o.ready.eq(1), self.idle.eq(tree.idle & ~self.o.valid)]
         m.d.sync += [self.o.valid.eq(tree.o.valid & ~self.clear), self.o.payload.eq(tree.o.payload)]
         return m

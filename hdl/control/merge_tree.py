@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..common.buffer import Buffer
 from ..common.instance import place
+from ..common.side_by_side import connect_some, streams
 from ..common.tree import depth
 
 CLUSTER = 8
@@ -27,8 +28,7 @@ class MergeTree(wiring.Component):
 
     def __init__(self, shape: ShapeLike, count: int, node: Callable[[], wiring.Component], module: str) -> None:
         self._shape, self._count, self._node, self._module = shape, count, node, module
-        super().__init__({"i": In(stream.Signature(shape)).array(count), "o": Out(stream.Signature(shape)),
-                          "idle": Out(1)})
+        super().__init__({"i": In(streams(shape, count)), "o": Out(stream.Signature(shape)), "idle": Out(1)})
 
     @property
     def latency(self) -> int:
@@ -43,16 +43,15 @@ class MergeTree(wiring.Component):
                 size = min(CLUSTER, self._count - first)
                 make = partial(MergeTree, self._shape, size, self._node, self._module)
                 part = place(m, platform, f"cluster_{first // CLUSTER}", f"{self._module}_{size}", make)
-                for n in range(size):
-                    wiring.connect(m, wiring.flipped(self.i[first + n]), part.i[n])
+                connect_some(m, self.i, first, part.i)
                 level.append(part.o)
                 busy.append(~part.idle)
         else:
             for n in range(self._count):
                 buffer = place(m, platform, f"buffer_{n}", f"{self._module}_buffer", lambda: Buffer(self._shape))
-                wiring.connect(m, wiring.flipped(self.i[n]), buffer.i)
+                connect_some(m, self.i, n, buffer.i)
                 level.append(buffer.o)
-                busy += [self.i[n].valid, buffer.o.valid]
+                busy += [self.i.valid[n], buffer.o.valid]
         height = 0
         while len(level) > 1:
             following = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -61,15 +61,10 @@ class Supervisor(wiring.Component):
         n = self._c.engines
         engines = Signal.like(self.engines)
         m.d.sync += engines.eq(self.engines)
-        halted, progress, saturated = Signal(n), Signal(n), Signal(n)
-        quiet, faulty, culprit = Signal(n), Signal(n), Signal(n)
-        for e in range(n):
-            m.d.comb += [
-                halted[e].eq(engines[e].halted), quiet[e].eq(engines[e].quiet), progress[e].eq(engines[e].progress),
-                saturated[e].eq(engines[e].saturated), faulty[e].eq(engines[e].fault != Fault.NONE),
-                culprit[e].eq(~engines[e].halted & ~engines[e].waiting),
-            ]
-        m.d.comb += [self.quiet.eq(quiet.all()), self.halted.eq(halted.all())]
+        halted, quiet, waiting, progress, saturated = (
+            Cat(engine[name] for engine in engines) for name in ("halted", "quiet", "waiting", "progress", "saturated"))
+        faulty, failed = Cat(engine.fault != Fault.NONE for engine in engines), Signal()
+        m.d.comb += [self.quiet.eq(quiet.all()), self.halted.eq(halted.all()), failed.eq(faulty.any())]
 
         running = Signal()
         silence = Signal(32)
@@ -82,11 +77,12 @@ class Supervisor(wiring.Component):
 
         blamed = Signal(range(max(2, n)))
         suspects = Signal(n)
-        m.d.comb += suspects.eq(Mux(faulty.any(), faulty, culprit))
+        m.d.comb += suspects.eq(Mux(failed, faulty, ~halted & ~waiting))
         for e in reversed(range(n)):
             with m.If(suspects[e]):
                 m.d.comb += blamed.eq(e)
-        ops, faults = Array(engines[e].op for e in range(n)), Array(engines[e].fault for e in range(n))
+        culprit = Signal(engine_status())
+        m.d.comb += culprit.eq(Array(engine.as_value() for engine in engines)[blamed])
 
         settle = Signal(range(4))
         with m.FSM():
@@ -106,11 +102,11 @@ class Supervisor(wiring.Component):
                     m.d.sync += self.saturated.eq(1)
                 with m.If(self.soft_reset):
                     m.next = "RESET"
-                with m.Elif(faulty.any() | expired):
-                    m.d.sync += [self.fault.eq(Mux(faulty.any(), faults[blamed], Fault.WATCHDOG)),
-                                 self.fault_engine.eq(blamed), self.fault_op.eq(ops[blamed])]
+                with m.Elif(failed | expired):
+                    m.d.sync += [self.fault.eq(Mux(failed, culprit.fault, Fault.WATCHDOG)),
+                                 self.fault_engine.eq(blamed), self.fault_op.eq(culprit.op)]
                     m.next = "FAULT"
-                with m.Elif(halted.all() & self.results_idle & (settle == 0)):
+                with m.Elif(self.halted & self.results_idle & (settle == 0)):
                     m.d.sync += self.done.eq(1)
                     m.next = "IDLE"
             with m.State("FAULT"):
@@ -120,12 +116,12 @@ class Supervisor(wiring.Component):
             with m.State("RESET"):
                 m.d.comb += [self.stop.eq(1), self.busy.eq(1)]
                 m.d.sync += settle.eq(3)
-                with m.If(quiet.all()):
+                with m.If(self.quiet):
                     m.next = "RESETTING"
             with m.State("RESETTING"):  # `quiet` may be a cycle old: it must hold while nothing new can start
                 m.d.comb += [self.stop.eq(1), self.busy.eq(1)]
                 m.d.sync += settle.eq(settle - 1)
-                with m.If(~quiet.all()):
+                with m.If(~self.quiet):
                     m.next = "RESET"
                 with m.Elif(settle == 0):
                     m.d.comb += self.engine_reset.eq(1)

@@ -27,7 +27,7 @@ from ...tools.errors import ToolError
 from .ports import header
 
 LIBRARY = "liblpu.so"
-_HARNESS = ("harness.cpp", "axi_memory.h", "crew.h", "dram.h", "memories.h")
+_HARNESS = ("harness.cpp", "axi_memory.h", "crew.h", "dram.h", "memories.h", "parts.h")
 _FOLDER = Path(__file__).resolve().parent
 _VERILATE = ["--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--threads", "1", "--output-split", "20000",
              "-Wno-fatal", "-Wno-lint", "-Wno-style", "-Wno-UNOPTFLAT"]

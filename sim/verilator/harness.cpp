@@ -23,6 +23,7 @@
 #include "axi_memory.h"
 #include "crew.h"
 #include "memories.h"
+#include "parts.h"
 #include "ports.h"
 #include "verilated.h"
 
@@ -41,13 +42,13 @@ enum Answer { FATAL = -1, OK = 0, LATE = 1, REFUSED = 2 };
 thread_local std::string* complaint = nullptr;
 
 #define MEMBER(name) ENGINE_TYPE(name) name;
-#define MEMBER_OF(e, name) MEMBER(name)
+#define MEMBER_OF(name, bits) MEMBER(name)
 struct Broadcast {
     CData reset;
     BROADCAST(MEMBER)
 };
-struct ToEngine { TO_ENGINE(MEMBER_OF, 0) };
-struct FromEngine { FROM_ENGINE(MEMBER_OF, 0) };
+struct ToEngine { TO_ENGINE(MEMBER_OF) };
+struct FromEngine { FROM_ENGINE(MEMBER_OF) };
 
 // What a hub says to all, what it says to each engine, and what each says to it.
 #define FROM_HUB(name) said.name = hub.broadcast___05F##name;
@@ -55,18 +56,10 @@ void listen(const Vlpu_hub& hub, Broadcast& said) {
     said.reset = hub.engine_reset;
     BROADCAST(FROM_HUB)
 }
-#define FROM_HUB_TO(e, name) said[e].name = hub.engines___05F##e##___05F##name;
-#define EACH_TO(e) TO_ENGINE(FROM_HUB_TO, e)
-template <class Said>
-void listen(const Vlpu_hub& hub, Said& said) {
-    FOR_EACH_ENGINE(EACH_TO)
-}
-#define INTO_HUB(e, name) hub.engines___05F##e##___05F##name = said[e].name;
-#define EACH_FROM(e) FROM_ENGINE(INTO_HUB, e)
-template <class Said>
-void tell(Vlpu_hub& hub, const Said& said) {
-    FOR_EACH_ENGINE(EACH_FROM)
-}
+#define FROM_HUB_TO(name, bits) parts::extract<bits>(said.name, hub.engines___05F##name, e);
+void listen(const Vlpu_hub& hub, unsigned e, ToEngine& said) { TO_ENGINE(FROM_HUB_TO) }
+#define INTO_HUB(name, bits) parts::insert<bits>(hub.engines___05F##name, e, said.name);
+void tell(Vlpu_hub& hub, unsigned e, const FromEngine& said) { FROM_ENGINE(INTO_HUB) }
 
 // A clock cycle of a model, whose clock is always high; complaints of its assertions go to `error`. That the clock was
 // low before is written where Verilator keeps it: evaluating the model for that, too, would find nothing to do.
@@ -97,14 +90,14 @@ struct alignas(64) Engine {
                 t.AXI(wstrb),   t.AXI(bvalid),  t.AXI(bready),  t.AXI(bid),     t.AXI(bresp)};
     }
 #define INTO_ENGINE(name) model.name = all.name;
-#define INTO_ENGINE_OF(e, name) model.name = one.name;
+#define INTO_ENGINE_OF(name, bits) model.name = one.name;
     void take(const Broadcast& all, const ToEngine& one) {
         model.rst = all.reset;
         BROADCAST(INTO_ENGINE)
-        TO_ENGINE(INTO_ENGINE_OF, 0)
+        TO_ENGINE(INTO_ENGINE_OF)
     }
-#define FROM_MODEL(e, name) said.name = model.name;
-    void give(FromEngine& said) const { FROM_ENGINE(FROM_MODEL, 0) }
+#define FROM_MODEL(name, bits) said.name = model.name;
+    void give(FromEngine& said) const { FROM_ENGINE(FROM_MODEL) }
 
     void record(uint64_t now) {
 #if ACTIVITY
@@ -209,11 +202,7 @@ private:
     }
 
     void step_hub() {
-        struct {
-            const Harness& h;
-            const FromEngine& operator[](unsigned e) const { return h.engines[e]->said[h.turn_ % 2]; }
-        } said{*this};
-        tell(hub_, said);
+        for (unsigned e = 0; e < ENGINES; ++e) tell(hub_, e, engines[e]->said[turn_ % 2]);
         if (!resetting_) {
             record();
             sample_registers();
@@ -221,7 +210,7 @@ private:
         cycle(hub_, hub_error_);
         if (!hub_error_.empty()) failed_.store(true, std::memory_order_relaxed);
         listen(hub_, broadcast_[(turn_ + 1) % 2]);
-        listen(hub_, to_[(turn_ + 1) % 2]);
+        for (unsigned e = 0; e < ENGINES; ++e) listen(hub_, e, to_[(turn_ + 1) % 2][e]);
         if (!resetting_) drive_registers();
     }
 

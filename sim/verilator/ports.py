@@ -12,26 +12,22 @@ _DECLARATION = re.compile(r"^\s*(input|output)\s+(?:wire\s+)?(?:\[(\d+):0\]\s+)?
 
 def header(hub: str, engine: str) -> str:
     """C++ header that joins every port of module `lpu_engine` to that of `lpu_hub` which has its name behind
-    `broadcast__` or, for engine e, behind `engines__e__`.
+    `broadcast__`, or behind `engines__`, where the ports of all engines lie side by side.
 
-    ENGINES; EXCHANGE_BYTES, 0 without debug ports; ACTIVITY, 1 if engines say what they do. Lists of engine ports, for
-    macros of one or two arguments: BROADCAST(X) from the hub to all; TO_ENGINE(X, e) and FROM_ENGINE(X, e) between the
-    hub and one. FOR_EACH_ENGINE(X) goes over the engines.
+    ENGINES; EXCHANGE_BYTES, 0 without debug ports; ACTIVITY, 1 if engines say what they do. Lists of engine ports:
+    BROADCAST(X) calls X(name) for those from the hub to all; TO_ENGINE(X) and FROM_ENGINE(X) call X(name, bits) for
+    those between the hub and each engine.
     """
     ours, theirs = ports(engine, ENGINE), ports(hub, HUB)
-    engines = len({m[1] for m in (re.match(r"engines__(\d+)__", name) for name in theirs) if m})
-    lists = {
-        "BROADCAST(X)": [f"X({_cpp(n)})" for n in ours if f"broadcast__{n}" in theirs],
-        "TO_ENGINE(X, e)": [f"X(e, {_cpp(n)})" for n, (way, _) in ours.items()
-                            if way == "input" and f"engines__0__{n}" in theirs],
-        "FROM_ENGINE(X, e)": [f"X(e, {_cpp(n)})" for n, (way, _) in ours.items()
-                              if way == "output" and f"engines__0__{n}" in theirs],
-        "FOR_EACH_ENGINE(X)": [f"X({e})" for e in range(engines)],
-    }
+    links = {n: port for n, port in ours.items() if f"engines__{n}" in theirs}
+    engines = max((theirs[f"engines__{n}"][1] // bits for n, (_, bits) in links.items()), default=0)
+    lists = {"BROADCAST": [f"X({_cpp(n)})" for n in ours if f"broadcast__{n}" in theirs]}
+    for name, direction in (("TO_ENGINE", "input"), ("FROM_ENGINE", "output")):
+        lists[name] = [f"X({_cpp(n)}, {bits})" for n, (way, bits) in links.items() if way == direction]
     word = theirs.get("debug_exchange_word", ("output", 0))
-    return "\n".join(["#pragma once", f"#define ENGINES {engines}", f"#define EXCHANGE_BYTES {(word[1] + 7) // 8}",
-                      f"#define ACTIVITY {int('activity' in ours)}",
-                      *(f"#define {name} {' '.join(entries)}" for name, entries in lists.items()), ""])
+    return "\n".join(["#pragma once", f"#define ENGINES {engines}",
+                      f"#define EXCHANGE_BYTES {(word[1] + 7) // 8}", f"#define ACTIVITY {int('activity' in ours)}",
+                      *(f"#define {name}(X) {' '.join(entries)}" for name, entries in lists.items()), ""])
 
 
 def ports(text: str, module: str) -> dict[str, tuple[str, int]]:

@@ -14,7 +14,7 @@ MUTATIONS = [
              test="tb/hdl/control/test_exchange.py::test_exchange[eight]", what="one engine starves another"),
     Mutation(file=_FILE, find="self.i_b.ready.eq(pick_b)", replace="self.i_b.ready.eq(1)",
              test=_TEST, what="words of one engine vanish when two speak at once"),
-    Mutation(file="hdl/control/merge_tree.py", find="self.i[first + n]", replace="self.i[n]",
+    Mutation(file="hdl/control/merge_tree.py", find="self.i, first, part.i", replace="self.i, 0, part.i",
              test="tb/hdl/control/test_exchange.py::test_exchange[nineteen]",
              what="all clusters listen to one"),
 ]

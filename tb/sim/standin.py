@@ -156,17 +156,18 @@ class StandIn(wiring.Component):
         m.d.sync += [everyone.start.eq(start), everyone.stop.eq(clear), self.engine_reset.eq(0)]
         m.d.comb += [everyone.context.base.eq(named["BASE"]),
                      everyone.context.program.eq(named["PROGRAM"]), everyone.counter_index.eq(named["WATCHDOG"][24:])]
-        for e, link in enumerate(self.engines):
-            m.d.comb += [link.place.window.base.eq(bases[e]), link.o_exchange.ready.eq(1)]
+        engines = self.engines
+        m.d.comb += [engines.place[e].window.base.eq(bases[e]) for e in range(c.engines)]
+        m.d.comb += engines.o_exchange.ready.as_value().eq(-1)
         starting = Signal(2)  # until the engines' answer to the start is here
         m.d.sync += starting.eq(Cat(start, starting))
-        busy = Cat(~link.status.halted for link in self.engines).any() | starting.any()
-        m.d.comb += faulty.eq(Cat(link.status.fault for link in self.engines).any())
+        busy = Cat(~status.halted for status in engines.status).any() | starting.any()
+        m.d.comb += faulty.eq(Cat(status.fault for status in engines.status).any())
         m.d.sync += done.eq((done | busy) & ~start & ~clear)
         code, engine = Const(0, 8), Const(0, 8)
-        for e, link in reversed(list(enumerate(self.engines))):
-            hit = link.status.fault.any()
-            code, engine = Mux(hit, link.status.fault, code), Mux(hit, e, engine)
+        for e in reversed(range(c.engines)):
+            fault = engines.status[e].fault
+            code, engine = Mux(fault.any(), fault, code), Mux(fault.any(), e, engine)
 
         wait = Signal()
         free = awake & ~wait & ~lite["rvalid"]
@@ -194,8 +195,8 @@ class StandIn(wiring.Component):
             for name, value in fixed.items():
                 with m.If(address == at[name]):
                     m.d.sync += lite["rdata"].eq(value)
-        said = self.engines[0].o_exchange
-        m.d.sync += [self.debug_exchange_valid.eq(said.valid), self.debug_exchange_word.eq(said.payload)]
+        said = engines.o_exchange
+        m.d.sync += [self.debug_exchange_valid.eq(said.valid[0]), self.debug_exchange_word.eq(said.payload[0])]
         return m
 
 

@@ -10,8 +10,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from amaranth.hdl import Const, Value
 from lpu.hdl import emit as emission
 from lpu.hdl.config import PRESETS, Config, preset
+from lpu.hdl.engine.boundary import engine_signature
 from lpu.hdl.engine.engine import Engine
 from lpu.hdl.lpu import top
 from lpu.hdl.registers import REGISTERS
@@ -91,18 +93,23 @@ def test_register_files(tmp_path: Path) -> None:
 
 
 def test_top_states_its_interfaces() -> None:
-    """the attributes of the ports, which alone tell IP integrator what they are, cover each port with its own signal"""
+    """What tells IP integrator which interfaces there are: attributes of clock and reset, else the names of the ports,
+    each an interface's and a signal's of AXI. One port of each interface has its parameters."""
     text = top(TINY)
-    ports = re.findall(r"((?:\(\*.*\*\)\n)+)(input|output) (?:\[\d+:0\] )?(\w+)", text)
+    ports = re.findall(r"((?:\(\*.*\*\)\n)*)(input|output) (?:\[\d+:0\] )?(\w+)", text)
     assert len(ports) == 2 + 19 + TINY.engines * 33
-    signals = [re.search(r'INFO = "xilinx.com:(?:interface|signal):(\w+):1.0 (\w+) (\w+)"', attributes).groups()
-               for attributes, _, _ in ports]
-    assert signals[:2] == [("clock", "clk", "CLK"), ("reset", "rst", "RST")]
-    for (_, _, port), (kind, bus, signal) in zip(ports[2:], signals[2:], strict=True):
-        assert (kind, port) == ("aximm", f"{bus}_{signal.lower()}")
-    parameters = re.findall(r'PARAMETER = "XIL_INTERFACENAME (\w+), (.*)"', text)
-    assert [bus for bus, _ in parameters] == ["clk", "rst", "s_axil", "m_axi00", "m_axi01"]
-    said = {bus: dict(pair.split(" ") for pair in pairs.split(", ")) for bus, pairs in parameters}
+    assert [(*re.search(r'INFO = "xilinx.com:signal:(\w+):1.0 (\w+) (\w+)"', attributes).groups(), port)
+            for attributes, _, port in ports[:2]] == [("clock", "clk", "CLK", "clk"), ("reset", "rst", "RST", "rst")]
+    bus = re.compile(r"(\w+)_(a[rw](?:id|addr|len|size|burst|cache|prot|valid|ready)|w(?:data|strb|last|valid|ready)|"
+                     r"r(?:id|data|resp|last|valid|ready)|b(?:id|resp|valid|ready))")
+    names = [bus.fullmatch(port).groups() for _, _, port in ports[2:]]
+    assert Counter(name for name, _ in names) == {"s_axil": 19, "m_axi00": 33, "m_axi01": 33}
+    assert len(set(names)) == len(names)
+    parameters = [(port, *found.groups()) for attributes, _, port in ports
+                  if (found := re.search(r'PARAMETER = "XIL_INTERFACENAME (\w+), (.*)"', attributes))]
+    assert [bus for _, bus, _ in parameters] == ["clk", "rst", "s_axil", "m_axi00", "m_axi01"]
+    assert all(re.fullmatch(rf"{bus}(_[a-z]+)?", port) for port, bus, _ in parameters)
+    said = {bus: dict(pair.split(" ") for pair in pairs.split(", ")) for _, bus, pairs in parameters}
     assert said["clk"] == {"ASSOCIATED_BUSIF": "s_axil:m_axi00:m_axi01", "ASSOCIATED_RESET": "rst"}
     assert said["rst"] == {"POLARITY": "ACTIVE_HIGH"}
     assert (said["m_axi01"]["DATA_WIDTH"], said["m_axi01"]["MAX_BURST_LENGTH"]) == ("64", "32")
@@ -110,26 +117,29 @@ def test_top_states_its_interfaces() -> None:
 
 
 def test_top_joins_hub_and_engines() -> None:
-    """each port of each engine meets the hub's port of that name, or the memory port; nothing else meets it"""
-    text = re.sub(r"\(\*.*\*\)\n", "", top(TINY.replace(engines=11)))
-    instances = {name: dict(re.findall(r"\.\\(\w+) \((\w+)\)", body)) | {"module": module}
-                 for module, name, body in re.findall(r"^(lpu_\w+) (\w+)\((.*)\);$", text, re.M)}
-    hub = instances.pop("hub")
-    assert list(instances) == [f"engine{e:02d}" for e in range(11)]
-    uses = Counter(net for instance in (hub, *instances.values()) for net in instance.values())
-    joined = {"module", "clk", "rst", "engine_reset"} | {name for name in hub if name.startswith("s_axil_")}
-    for e, engine in enumerate(instances.values()):
-        assert (engine.pop("module"), engine.pop("clk"), engine.pop("rst")) == ("lpu_engine", "clk", "engine_reset")
-        for name, net in engine.items():
-            if name.startswith("axi__"):
-                assert (net, uses[net]) == (f"m_axi{e:02d}_{name[5:]}", 1)
-                continue
-            other = f"broadcast__{name}" if f"broadcast__{name}" in hub else f"engines__{e}__{name}"
-            assert hub[other] == net
-            assert uses[net] == (12 if other.startswith("broadcast") else 2)
-            joined.add(other)
-    assert joined == set(hub)
-    assert hub["engine_reset"] == "engine_reset"
+    """each port of the engines meets the hub's port of that name, as wide or eleven times as wide, or the memory ports
+    in order; nothing else meets it"""
+    config = TINY.replace(engines=11)
+    text = re.sub(r"\(\*.*\*\)\n", "", top(config))
+    (module, hub), (array, engine) = ((name, dict(re.findall(r"\.\\(\w+) \((.*?)\)", body))) for name, body
+                                      in re.findall(r"^(lpu_\w+ \S+)\((.*)\);$", text, re.M))
+    assert (module, array) == ("lpu_hub hub", "lpu_engine engine[10:0]")
+    widths = {net: int(top or 0) + 1 for top, net in re.findall(r"^wire (?:\[(\d+):0\] )?(\w+);$", text, re.M)}
+    assert (engine.pop("clk"), engine.pop("rst"), hub["engine_reset"]) == ("clk", "engine_reset", "engine_reset")
+    joined = {"clk", "rst", "engine_reset"} | {name for name in hub if name.startswith("s_axil_")}
+    for path, _, value in engine_signature(config).flatten(engine_signature(config).create()):
+        name = "__".join(map(str, path))
+        if isinstance(value, Const):
+            continue
+        net = engine.pop(name)
+        if name.startswith("axi__"):
+            assert net == "{" + ", ".join(f"m_axi{e:02d}_{name[5:]}" for e in reversed(range(11))) + "}"
+            continue
+        other, times = (f"broadcast__{name}", 1) if f"broadcast__{name}" in hub else (f"engines__{name}", 11)
+        assert (hub[other], widths[net]) == (net, times * len(Value.cast(value)))
+        joined.add(other)
+    assert (joined, engine) == (set(hub), {})
+    assert len(set(hub.values())) == len(hub)
 
 
 @pytest.mark.exhaustive
@@ -152,7 +162,7 @@ def test_real_verilog_is_clean_and_cached(tmp_path: Path, monkeypatch: pytest.Mo
         assert str(Path(emission.__file__).parents[1]) not in text
         assert "(* src" not in text
         assert "assert" not in text
-    assert texts["rtl/lpu.v"].count(b"lpu_engine ") == TINY.engines
+    assert b"lpu_engine engine[%d:0](" % (TINY.engines - 1) in texts["rtl/lpu.v"]
     monkeypatch.setattr(emission, "convert", lambda *args, **kwargs: pytest.fail("emitted again"))
     again = emission.emit(TINY.replace(name="x", board="y", clock_mhz=1.0))
     assert again["lpu.v"].encode() == texts["rtl/lpu.v"]

@@ -30,10 +30,10 @@ for {set engine 0} {$engine < [fact engines]} {incr engine} {
     lappend memories [format m_axi%02d $engine]
 }
 
-# The attributes of the ports have made the interfaces: all must be there.
+# The names of the ports have made the interfaces: all must be there.
 foreach bus [concat s_axil $memories] {
     if {[ipx::get_bus_interfaces $bus -of_objects $core] eq ""} {
-        error "Vivado has not inferred the interface $bus from the attributes in rtl/lpu.v"
+        error "Vivado has not inferred the interface $bus from the ports in rtl/lpu.v"
     }
 }
 

@@ -10,6 +10,7 @@ from lpu.hdl.common.payloads import exchange_word
 from lpu.hdl.config import Config
 from lpu.hdl.control.exchange import Exchange
 from lpu.hdl.isa import Destination
+from lpu.tb.apart import Apart
 from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, parameters, run_bench
 
 CONFIGS = {"one": Config(engines=1), "three": Config(engines=3, pods=2), "eight": Config(engines=8, pods=4),
@@ -20,7 +21,8 @@ CONFIGS = {"one": Config(engines=1), "three": Config(engines=3, pods=2), "eight"
 @pytest.mark.parametrize("name", CONFIGS)
 def test_exchange(name: str) -> None:
     config = CONFIGS[name]
-    run_bench(Exchange(config), __name__, name=f"exchange-{name}", parameters={"config": config.to_dict()})
+    run_bench(Apart(Exchange(config), exchange_word(config), config.engines), __name__, name=f"exchange-{name}",
+              parameters={"config": config.to_dict()})
 
 
 class Fixture:

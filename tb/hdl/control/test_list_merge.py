@@ -11,6 +11,7 @@ from lpu.hdl.common.payloads import INDEX_BITS, list_word
 from lpu.hdl.config import Config
 from lpu.hdl.control.list_merge import ListMerge
 from lpu.sim.golden.head import best_rows
+from lpu.tb.apart import Apart
 from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, largest_is_exhaustive, parameters, run_bench
 
 CONFIGS = {"small": Config(engines=1), "pair": Config(engines=2, pods=16), "odd": Config(engines=5, pods=4),
@@ -176,5 +177,5 @@ async def forgets(dut: Any) -> None:
 @pytest.mark.parametrize("name", largest_is_exhaustive(CONFIGS))
 def test_list_merge(name: str) -> None:
     config = CONFIGS[name]
-    run_bench(ListMerge(config), "lpu.tb.hdl.control.test_list_merge", name=f"list_merge-{name}",
-              parameters={"config": config.to_dict()})
+    run_bench(Apart(ListMerge(config), list_word(config), config.engines), "lpu.tb.hdl.control.test_list_merge",
+              name=f"list_merge-{name}", parameters={"config": config.to_dict()})

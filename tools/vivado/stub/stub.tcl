@@ -324,26 +324,53 @@ proc module_ports {files module} {
     error "no module $module in $files"
 }
 
-# interface → {mode, type, parameters} from the attributes of the ports of `lpu`
+# Ports of an AXI interface behind its name (UG1118, "Inferring AXI Signals"): those that any has, and more of AXI4's.
+set axi_signals {
+    awaddr awprot awvalid awready wdata wstrb wvalid wready bresp bvalid bready
+    araddr arprot arvalid arready rdata rresp rvalid rready
+}
+set axi4_signals {
+    awid awlen awsize awburst awlock awcache awqos awregion wlast bid
+    arid arlen arsize arburst arlock arcache arqos arregion rid rlast
+}
+
+# interface → {mode, type, parameters} of `lpu`: AXI by the names of the ports, signals and parameters by their attributes
 proc inferred_buses {files} {
+    global axi_signals axi4_signals
     set found {}
+    set signals {}
+    dict for {port direction} [module_ports $files lpu] {
+        if {[regexp {^(\w+)_([a-z]+)$} $port all bus signal] && $signal in [concat $axi_signals $axi4_signals]} {
+            dict set signals $bus $signal $direction
+        }
+    }
+    dict for {bus directions} $signals {
+        set missing 0
+        foreach signal $axi_signals {
+            incr missing [expr {![dict exists $directions $signal]}]
+        }
+        if {!$missing} {
+            set master [expr {[dict get $directions awvalid] eq "output"}]
+            dict set found $bus [dict create type aximm mode [expr {$master ? "master" : "slave"}]]
+        }
+    }
     foreach file $files {
         set in [open $file]
         set text [read $in]
         close $in
-        set pattern {X_INTERFACE_INFO = "xilinx.com:(?:interface|signal):(\w+):1.0 (\w+) (\w+)" \*\)\n(?:\(\* X_INTERFACE_PARAMETER = "XIL_INTERFACENAME (\w+), ([^"]*)" \*\)\n)?(input|output) }
-        foreach {all type bus signal named parameters direction} [regexp -all -inline $pattern $text] {
-            if {$named ne "" && $named ne $bus} {
-                error "the parameters of $named are at a port of $bus"
+        set pattern {(?:\(\* X_INTERFACE_INFO = "xilinx.com:signal:(\w+):1.0 (\w+) \w+" \*\)\n)?(?:\(\* X_INTERFACE_PARAMETER = "XIL_INTERFACENAME (\w+), ([^"]*)" \*\)\n)?(?:input|output) (?:\[\d+:0\] )?(\w+)}
+        foreach {all type bus named parameters port} [regexp -all -inline $pattern $text] {
+            if {$type ne ""} {
+                dict set found $bus type $type
             }
-            dict set found $bus type $type
-            if {$parameters ne ""} {
-                foreach pair [split $parameters ,] {
-                    dict set found $bus parameters {*}$pair
-                }
+            if {![dict exists $found $named]} {
+                continue
             }
-            if {$signal in {AWVALID ARVALID}} {
-                dict set found $bus mode [expr {$direction eq "output" ? "master" : "slave"}]
+            if {$named ne $bus && ![regexp "^${named}_\[a-z\]+\$" $port]} {
+                error "the parameters of $named are at the port $port"
+            }
+            foreach pair [split $parameters ,] {
+                dict set found $named parameters {*}$pair
             }
         }
     }
