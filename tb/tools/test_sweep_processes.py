@@ -33,11 +33,29 @@ POINTS = 8
 LIMIT = 120.0
 """seconds for whatever is waited for here, on the slowest of computers"""
 MAIN = "import sys; from lpu.tools.cli import main; sys.exit(main())"
+HELD = """
+import sys, time
+from pathlib import Path
+from lpu.tools.cli import main
+from lpu.tools.sweep import local
+open_, most, given, give = Path(sys.argv.pop()), int(sys.argv.pop()), [], local._Worker.give
+
+def give_if_open(worker, point):
+    while len(given) >= most and not open_.exists():
+        time.sleep(0.01)
+    given.append(point)
+    give(worker, point)
+
+local._Worker.give = give_if_open
+sys.exit(main())
+"""
+"""the same, but after so many points it waits for a file: it cannot be through before what shall end it does"""
 
 
-def start(out: Path, *options: str) -> subprocess.Popen[str]:
-    """the sweep in a process group of its own"""
-    command = [sys.executable, "-c", MAIN, "sweep", *GRID, "--out", str(out), "--json", *options]
+def start(out: Path, *options: str, held: tuple[int, Path] | None = None) -> subprocess.Popen[str]:
+    """the sweep in a process group of its own, `held` after so many points until there is that file"""
+    command = [sys.executable, "-c", HELD if held else MAIN, "sweep", *GRID, "--out", str(out), "--json", *options,
+               *map(str, held or ())]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                             start_new_session=True)
 
@@ -103,8 +121,8 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_whatever_ends_it(tmp_path: Path, reference: Path) -> None:
     """kill -9, then Ctrl-C, then a worker that is killed: no process is left, no record is lost, none is made twice,
     and the table is that of a sweep that nothing happened to"""
-    out = tmp_path / "out"
-    process = start(out, "--jobs", "2")
+    out, go = tmp_path / "out", tmp_path / "go"
+    process = start(out, "--jobs", "2", held=(3, go))
     until(lambda: records(out))
     children = workers(process)
     process.kill()
@@ -115,7 +133,7 @@ def test_whatever_ends_it(tmp_path: Path, reference: Path) -> None:
     assert 0 < len(first) < POINTS
     assert not (out / "sweep.csv").exists()
 
-    process = start(out, "--jobs", "2")
+    process = start(out, "--jobs", "2", held=(3, go))
     until(lambda: len(records(out)) > len(first))
     children = workers(process)
     os.killpg(process.pid, signal.SIGINT)
@@ -129,8 +147,9 @@ def test_whatever_ends_it(tmp_path: Path, reference: Path) -> None:
     assert all(map(gone, children))
     assert len(first) < len(second) < POINTS
 
-    process = start(out, "--jobs", "1")
+    process = start(out, "--jobs", "1", held=(0, go))
     os.kill(until(lambda: workers(process))[0], signal.SIGKILL)
+    go.touch()
     data = ended(process)
     assert (data["kept"], data["measured"]) == (len(second), POINTS - len(second))
     last = records(out)
