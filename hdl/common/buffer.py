@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, ShapeLike, Signal
+from amaranth.hdl import Module, Shape, ShapeLike, Signal
 from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 
 class Buffer(wiring.Component):
-    """Holds up to two payloads of `shape`; `i.ready`, `o.valid` and `o.payload` are registers, or one inverter behind.
+    """Holds up to two payloads of `shape`; `i.ready` and `o.valid` are registers, or one inverter behind, `o.payload`
+    comes from a LUT RAM, whose place a register chooses: half the logic of a register with a choice in front.
 
     One transfer per cycle, in order. Reset forgets what is held.
     """
@@ -23,14 +25,16 @@ class Buffer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        spare, held = Signal(self._shape, reset_less=True), Signal()  # what came behind the payload that waits at `o`
-        m.d.comb += self.i.ready.eq(~held)
-        with m.If(~self.o.valid | self.o.ready):
-            m.d.sync += [
-                self.o.valid.eq(held | self.i.valid),
-                self.o.payload.eq(Mux(held, spare, self.i.payload)),
-                held.eq(0),
-            ]
-        with m.Elif(self.i.valid & ~held):
-            m.d.sync += [spare.eq(self.i.payload), held.eq(1)]
+        m.submodules.places = places = Memory(shape=Shape.cast(self._shape).width, depth=self.places, init=[])
+        write, read = places.write_port(), places.read_port(domain="comb")
+        full = Signal()  # both are taken
+        taken, given = self.i.valid & ~full, self.o.valid & self.o.ready
+        m.d.comb += [
+            self.i.ready.eq(~full), write.data.eq(self.i.payload), write.en.eq(taken), self.o.payload.eq(read.data),
+        ]
+        m.d.sync += [
+            write.addr.eq(write.addr ^ taken), read.addr.eq(read.addr ^ given),
+            self.o.valid.eq(full | taken | (self.o.valid & ~given)),
+            full.eq((full | (self.o.valid & taken)) & ~given),
+        ]
         return m

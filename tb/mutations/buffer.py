@@ -8,10 +8,10 @@ _FILE = "hdl/common/buffer.py"
 _TEST = "tb/hdl/common/test_buffer.py::test_buffer[77]"
 
 MUTATIONS = [
-    Mutation(_FILE, "Mux(held, spare, self.i.payload)", "self.i.payload", _TEST,
+    Mutation(_FILE, "self.o.valid.eq(full | taken", "self.o.valid.eq(taken", _TEST,
              "the payload behind the waiting one is lost"),
-    Mutation(_FILE, "self.i.ready.eq(~held)", "self.i.ready.eq(~self.o.valid | self.o.ready)", _TEST,
+    Mutation(_FILE, "self.i.ready.eq(~full)", "self.i.ready.eq(~self.o.valid | self.o.ready)", _TEST,
              "ready follows the taker's"),
-    Mutation(_FILE, "with m.Elif(self.i.valid & ~held):", "with m.Elif(self.i.valid):", _TEST,
+    Mutation(_FILE, "taken, given = self.i.valid & ~full", "taken, given = self.i.valid", _TEST,
              "a payload that waits is overwritten"),
 ]
