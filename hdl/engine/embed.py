@@ -64,34 +64,36 @@ class Embed(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         c = self._config
         m = Module()
-        lanes = c.lanes
+        log_lanes = (c.lanes - 1).bit_length()
         state = Signal(_State)
         op = Signal(embed_op(c))
         record = Signal(parameter_record())
         low = Signal(c.beat_bits, reset_less=True)  # the record beat, then low bytes that wait for their high bytes
         has_low = Signal()
-        row = Signal(data.ArrayLayout(signed(16), lanes), reset_less=True)  # elements to send, the next one first
-        ready = Signal(range(lanes + 1))  # elements in it
-        index = Signal(16)
-        to_load = Signal(16)  # elements whose beats have not been taken
+        row = data.ArrayLayout(8, c.lanes)
+        row_low, row_high = Signal(row, reset_less=True), Signal(row, reset_less=True)  # one plane: `row_high` alone
+        full = Signal()  # elements of them are still to be sent
+        index, final = Signal(16), Signal(16)  # of the element that is sent next, and of the last one
+        lane = index[:log_lanes]
 
         beat = self.i_beat.payload
         sent = self.o.valid & self.o.ready
         two = op.planes == 2
+        in_last_beat, last = Signal(), Signal()
         loads = Signal()  # the offered beat completes elements, and there is a place for them
+        taken = self.i_beat.valid & self.i_beat.ready
         m.d.comb += [
             self.i_op.ready.eq(state == _State.IDLE),
             self.idle.eq(state == _State.IDLE),
-            self.o.valid.eq(ready != 0),
-            self.o.payload.acc.eq(row[0]),
+            in_last_beat.eq(index[log_lanes:] == final[log_lanes:]),
+            last.eq(in_last_beat & (lane == final[:log_lanes])),
+            self.o.valid.eq(full),
+            self.o.payload.acc.eq(Mux(two, Cat(row_low[lane], row_high[lane]).as_signed(), row_high[lane].as_signed())),
             self.o.payload.record.eq(record),
             self.o.payload.index.eq(index),
             self.o.payload.pods.eq(Const(1, c.pods) << op.pod),
-            self.o.payload.last.eq((ready == 1) & (to_load == 0)),
+            self.o.payload.last.eq(last),
         ]
-
-        with m.If(sent):
-            m.d.sync += [row.eq(row.as_value() >> 16), ready.eq(ready - 1), index.eq(index + 1)]
 
         with m.Switch(state):
             with m.Case(_State.IDLE):
@@ -100,7 +102,7 @@ class Embed(wiring.Component):
                     m.d.sync += state.eq(_State.RECORD)
             with m.Case(_State.RECORD):
                 m.d.comb += self.i_beat.ready.eq(1)
-                m.d.sync += [low.eq(beat), index.eq(0), to_load.eq(op.length), has_low.eq(0)]
+                m.d.sync += [low.eq(beat), index.eq(0), final.eq(op.length - 1), has_low.eq(0)]
                 with m.If(self.i_beat.valid):
                     m.d.sync += state.eq(_State.SELECT)
             with m.Case(_State.SELECT):
@@ -114,21 +116,17 @@ class Embed(wiring.Component):
                 ]
             with m.Case(_State.ROW):
                 m.d.comb += [
-                    loads.eq((~two | has_low) & ((ready == 0) | ((ready == 1) & self.o.ready))),
-                    self.i_beat.ready.eq((to_load != 0) & ((two & ~has_low) | loads)),
+                    loads.eq((~two | has_low) & (~full | ((lane == c.lanes - 1) & self.o.ready))),
+                    self.i_beat.ready.eq((~full | ~in_last_beat) & ((two & ~has_low) | loads)),
                 ]
-                with m.If(self.i_beat.valid & self.i_beat.ready):
-                    with m.If(two & ~has_low):
-                        m.d.sync += [low.eq(beat), has_low.eq(1)]
-                    with m.Else():
-                        for k in range(lanes):
-                            new = beat.word_select(k, 8)
-                            m.d.sync += row[k].eq(Mux(two, Cat(low.word_select(k, 8), new), new.as_signed()))
-                        m.d.sync += [
-                            ready.eq(Mux(to_load < lanes, to_load, lanes)),
-                            to_load.eq(Mux(to_load < lanes, 0, to_load - lanes)),
-                            has_low.eq(0),
-                        ]
-                with m.If((to_load == 0) & ((ready == 0) | ((ready == 1) & sent))):
-                    m.d.sync += state.eq(_State.IDLE)
+                with m.If(sent):
+                    m.d.sync += index.eq(index + 1)
+                    with m.If(last | (lane == c.lanes - 1)):
+                        m.d.sync += full.eq(0)
+                    with m.If(last):
+                        m.d.sync += state.eq(_State.IDLE)
+                with m.If(taken & two & ~has_low):
+                    m.d.sync += [low.eq(beat), has_low.eq(1)]
+                with m.Elif(taken):
+                    m.d.sync += [row_low.eq(low), row_high.eq(beat), full.eq(1), has_low.eq(0)]
         return m

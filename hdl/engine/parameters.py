@@ -69,29 +69,31 @@ class ParameterBank(wiring.Component):
             m.d.sync += [write_bank.eq(~write_bank), has_bias.bit_select(write_bank, 1).eq(self.i.payload.bias)]
         m.d.sync += full.eq((full | (complete << write_bank)) & ~release)
 
-        # reading: the memories' outputs hold the next beat while the records of the present one are shifted out
+        # reading: the memories' outputs hold the next beat while the records of the present one are given out
         read_bank, read_beat, ahead = Signal(), Signal(2), Signal()
         next_bank, next_beat = Signal(), Signal(2)
         load = Signal()
-        scale, bias = Signal(bits), Signal(bits)
-        left = Signal(range(per_beat + 1))
+        scale, bias, biased = Signal(bits), Signal(bits), Signal()
+        place = Signal(range(per_beat))  # of the record that is offered
         given = self.o.valid & self.o.ready
+        last = given & (place == per_beat - 1)
         m.d.comb += [
-            load.eq(ahead & ((left == 0) | ((left == 1) & given))),
+            load.eq(ahead & (~self.o.valid | last)),
             next_beat.eq(read_beat + load),
             next_bank.eq(read_bank ^ (load & (read_beat == _BEATS - 1))),
             release.eq((load & (read_beat == _BEATS - 1)) << read_bank),
             read_scale.addr.eq(Cat(next_beat, next_bank)), read_scale.en.eq(1),
             read_bias.addr.eq(Cat(next_beat, next_bank)), read_bias.en.eq(1),
-            self.o.valid.eq(left != 0),
-            self.o.payload.m.eq(scale[:16]), self.o.payload.s.eq(scale[16:24]),
-            self.o.payload.bias.eq(bias[:32].as_signed()),
-            self.idle.eq(~full.any() & (left == 0) & (write_beat == 0)),
+            Cat(self.o.payload.m, self.o.payload.s).eq(scale.word_select(place, 32)),
+            self.o.payload.bias.eq(Mux(biased, bias.word_select(place, 32), 0).as_signed()),
+            self.idle.eq(~full.any() & ~self.o.valid & (write_beat == 0)),
         ]
         m.d.sync += [read_beat.eq(next_beat), read_bank.eq(next_bank), ahead.eq(full.bit_select(next_bank, 1))]
         with m.If(load):
-            m.d.sync += [scale.eq(read_scale.data), bias.eq(Mux(has_bias.bit_select(read_bank, 1), read_bias.data, 0)),
-                         left.eq(per_beat)]
-        with m.Elif(given):
-            m.d.sync += [scale.eq(scale >> 32), bias.eq(bias >> 32), left.eq(left - 1)]
+            m.d.sync += [scale.eq(read_scale.data), bias.eq(read_bias.data), self.o.valid.eq(1),
+                         biased.eq(has_bias.bit_select(read_bank, 1))]
+        with m.Elif(last):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(given):
+            m.d.sync += place.eq(place + 1)
         return m

@@ -44,21 +44,21 @@ class RowTerms(wiring.Component):
         m = Module()
         c = self._c
         bank = data.StructLayout({"bias": c.beat_bits, "radius": c.beat_bits, "radii": 1})
-        loading, given = Signal(bank), Signal(bank)  # `given` is shifted: the next row is in lane 0
+        loading, given = Signal(bank), Signal(bank)
         full, half = Signal(), Signal()
-        left = Signal(range(c.lanes + 1))
+        lane = Signal(range(c.lanes))  # of `given` that is offered
 
         beat = self.i.payload
         taken = self.i.valid & self.i.ready
         complete = taken & (half | ~beat.radii)
         sent = self.o.valid & self.o.ready
-        hand_over = full & ((left == 0) | ((left == 1) & sent))
+        last = sent & (lane == c.lanes - 1)
+        hand_over = full & (~self.o.valid | last)
         m.d.comb += [
             self.i.ready.eq(~full),
-            self.o.valid.eq(left != 0),
-            self.o.payload.bias.eq(given.bias[:8].as_signed()),
-            self.o.payload.radius.eq(Mux(given.radii, given.radius[:8], 0)),
-            self.idle.eq(~full & ~half & (left == 0)),
+            self.o.payload.bias.eq(given.bias.word_select(lane, 8).as_signed()),
+            self.o.payload.radius.eq(Mux(given.radii, given.radius.word_select(lane, 8), 0)),
+            self.idle.eq(~full & ~half & ~self.o.valid),
         ]
         with m.If(taken):
             m.d.sync += [half.eq(~complete), loading.radii.eq(beat.radii)]
@@ -68,7 +68,9 @@ class RowTerms(wiring.Component):
                 m.d.sync += loading.bias.eq(beat.beat)
         m.d.sync += full.eq((full & ~hand_over) | complete)
         with m.If(hand_over):
-            m.d.sync += [given.eq(loading), left.eq(c.lanes)]
-        with m.Elif(sent):
-            m.d.sync += [given.bias.eq(given.bias >> 8), given.radius.eq(given.radius >> 8), left.eq(left - 1)]
+            m.d.sync += [given.eq(loading), self.o.valid.eq(1)]
+        with m.Elif(last):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(sent):
+            m.d.sync += lane.eq(lane + 1)
         return m
