@@ -33,7 +33,8 @@ class CachePacker(wiring.Component):
     """Rounds keys or values as `sim.golden.sfu.to_cache` does and writes each token's tile as one beat per plane.
 
     An op is taken when the unit is `idle`; `tiles`·L elements follow on `i`, lane 0 to L−1 of tile 0, then tile 1 …;
-    an op without tiles leaves the unit idle. Token t < `context.tokens` becomes row `context.base` + t of the cache, in
+    an op without tiles leaves the unit idle. Tokens are keys below `limits.max_context`, heads of at most
+    `limits.max_head_dim`. Token t < `context.tokens` becomes row `context.base` + t of the cache, in
     the layouts of the memory image (`docs/architecture.md`). `context` stands still during an op.
 
     An element takes a cycle for each token of the pass, and a write a cycle: a tile's writes, tokens·planes + 1 cycles,
@@ -63,24 +64,26 @@ class CachePacker(wiring.Component):
         m.submodules.deal = deal = Deal(c, 16, range(c.lanes))
         full = Signal(2)
         fill_bank, drain_bank = Signal(), Signal()
-        fill_tiles = Signal(16)
         lane = Signal(range(c.lanes))
-        wanted = (fill_tiles != 0) & ~full.bit_select(fill_bank, 1)
+        drain_tiles = Signal(16)  # of the op that have not left
+        wanted = (drain_tiles != 0) & ~((drain_tiles == 1) & full.any()) & ~full.bit_select(fill_bank, 1)
         take = self.i.valid & self.i.ready
         filled = take & (lane == c.lanes - 1)
         emptied = Signal()
+        x = deal.o.payload.value
+        rounded = x[8:] + (x[7] & (x[8:] != 0x7F))  # the one byte that is kept
         m.d.comb += [
             deal.count.eq(self.context.tokens), deal.i.valid.eq(self.i.valid & wanted), deal.i.payload.tag.eq(lane),
             self.i.ready.eq(deal.i.ready & wanted), deal.o.ready.eq(1),
             buffer.write.valid.eq(deal.o.valid), buffer.write.payload.lane.eq(deal.o.payload.tag),
             buffer.write.payload.row.eq(Cat(deal.o.payload.pod[:pod_bits], fill_bank)),
-            buffer.write.payload.data.eq(deal.o.payload.value),
+            buffer.write.payload.data.eq(Mux(op.planes == 2, x, Cat(x[:8], rounded))),
             *(to.eq(value) for to, value in zip(deal.i.payload.value, self.i.payload.data, strict=True)),
         ]
         with m.If(take):
             m.d.sync += lane.eq(lane + 1)
         with m.If(filled):
-            m.d.sync += [fill_bank.eq(~fill_bank), fill_tiles.eq(fill_tiles - 1)]
+            m.d.sync += fill_bank.eq(~fill_bank)
         for bank in range(2):
             with m.If(filled & (fill_bank == bank)):
                 m.d.sync += full[bank].eq(1)
@@ -88,12 +91,12 @@ class CachePacker(wiring.Component):
                 m.d.sync += full[bank].eq(0)
 
         # where token 0 goes: `unit` counts rows of one tile in a head, of `planes` beats each
-        factor = Signal(17)
-        origin = Signal(OFFSET_BITS)      # unit of token 0 in a head's tile 0; for values, without the key in the block
-        tile_unit = Signal(OFFSET_BITS)   # the same in this tile
+        factor = Signal(range(c.limits.max_context + 1))
+        units = range((c.limits.max_context + c.numerics.block + 2 * c.pods) * (c.padded_head_dim // c.lanes))
+        origin = Signal(units)      # unit of token 0 in a head's tile 0; for values, without the key in the block
+        tile_unit = Signal(units)   # the same in this tile
         head_base = Signal(OFFSET_BITS)
         head_tile = Signal(8)
-        drain_tiles = Signal(16)
         m.d.sync += [
             factor.eq(Mux(op.value, self.context.base >> block_bits, self.context.base)),
             origin.eq(factor * op.head_tiles),
@@ -102,7 +105,7 @@ class CachePacker(wiring.Component):
         # drain: token after token, plane after plane
         token = Signal(range(max(2, c.pods)))
         plane = Signal()
-        unit = Signal(OFFSET_BITS)
+        unit = Signal(units)
         key = Signal(block_bits)
         last_plane = plane == (op.planes == 2)
         last_token = token + 1 == self.context.tokens
@@ -114,9 +117,8 @@ class CachePacker(wiring.Component):
                 m.d.comb += [self.idle.eq(1), self.i_op.ready.eq(1)]
                 with m.If(self.i_op.valid):
                     m.d.sync += [
-                        op.eq(self.i_op.payload), fill_tiles.eq(self.i_op.payload.tiles),
-                        drain_tiles.eq(self.i_op.payload.tiles), head_base.eq(self.i_op.payload.address),
-                        head_tile.eq(0), settle.eq(0),
+                        op.eq(self.i_op.payload), drain_tiles.eq(self.i_op.payload.tiles),
+                        head_base.eq(self.i_op.payload.address), head_tile.eq(0), settle.eq(0),
                     ]
                     with m.If(self.i_op.payload.tiles != 0):
                         m.next = "ORIGIN"
@@ -152,21 +154,19 @@ class CachePacker(wiring.Component):
                 with m.If(~going & ~self.o.valid):
                     m.next = "IDLE"
 
-        # read the token's row and find the address; then round and add
+        # read the token's row and find the address; then choose the plane and add
         m.d.comb += [buffer.read.eq(step), buffer.read_row.eq(Cat(token[:pod_bits], drain_bank))]
-        chosen_plane, chosen_base = Signal(2), Signal(OFFSET_BITS)
-        beat = Signal(OFFSET_BITS - beat_bits)
+        low, chosen_base = Signal(), Signal(OFFSET_BITS)
+        beat = Signal(len(unit) + 1)
         row = Mux(op.value, Cat(key, unit), unit)
         with m.If(advance):
             m.d.sync += [
-                going.eq(step), chosen_plane.eq(Mux(op.planes == 2, 1 + plane, 0)), chosen_base.eq(head_base),
+                going.eq(step), low.eq((op.planes == 2) & ~plane), chosen_base.eq(head_base),
                 beat.eq(Mux(op.planes == 2, Cat(plane, row), row)),
                 self.o.valid.eq(going), self.o.payload.strobe.eq(~0),
                 self.o.payload.offset.eq(chosen_base + Cat(Const(0, beat_bits), beat)),
             ]
             for i in range(c.lanes):
                 x = buffer.read_data[i]
-                rounded = Mux(x[7] & (x[8:] != 0x7F), x[8:] + 1, x[8:])
-                m.d.sync += self.o.payload.data[8 * i:8 * i + 8].eq(
-                    Mux(chosen_plane == 0, rounded, Mux(chosen_plane == 1, x[:8], x[8:])))
+                m.d.sync += self.o.payload.data[8 * i:8 * i + 8].eq(Mux(low, x[:8], x[8:]))
         return m

@@ -39,6 +39,11 @@ class Op:
     def tiles(self) -> int:
         return len(self.elements) // self.c.lanes
 
+    def payload(self) -> dict[str, int]:
+        """as the unit takes it"""
+        return {"value": self.value, "address": self.address, "stride": self.stride, "head_tiles": self.head_tiles,
+                "tiles": self.tiles, "planes": self.planes}
+
     def writes(self) -> list[dict[str, int]]:
         """the beats, in order"""
         lanes, block = self.c.lanes, self.c.numerics.block
@@ -86,8 +91,7 @@ class Partner:
         self.dut.context.value = pack(pass_context(self.c), {
             "program": 0, "tokens": op.tokens, "base": op.base, "head": 0, "logits": 0, "resumed": 0,
             "token": [0] * p, "position": [0] * p, "mask": [0] * p})
-        await self.op.send([{"value": op.value, "address": op.address, "stride": op.stride, "head_tiles": op.head_tiles,
-                             "tiles": op.tiles, "planes": op.planes}])
+        await self.op.send([op.payload()])
         self.i.queue([{"data": row} for row in op.elements], pause)
 
     async def play(self, op: Op, pause: float = 0.0) -> None:
@@ -106,9 +110,11 @@ async def random_ops(dut: Any) -> None:
     rng, block = bench.rng, c.numerics.block
     for i in range(16):
         partner.o.pause = [0.0, 0.4, 0.1][i % 3]
-        base = [0, int(rng.integers(1, block)), block - 1, 2 * block - 1, int(rng.integers(1 << 12))][i % 5]
-        op = random_op(rng, c, heads=1 + i % 3, head_tiles=1 + (i // 2) % 3, planes=1 + i % 2, value=i % 4 >= 2,
-                       base=base, tokens=int(rng.integers(1, c.pods + 1)) if i % 5 else c.pods)
+        last = int(rng.integers(c.limits.max_context - c.pods))
+        base = [0, int(rng.integers(1, block)), block - 1, 2 * block - 1, last][i % 5]
+        op = random_op(rng, c, heads=1 + i % 3, head_tiles=1 + (i // 2) % min(3, c.padded_head_dim // c.lanes),
+                       planes=1 + i % 2, value=i % 4 >= 2, base=base,
+                       tokens=int(rng.integers(1, c.pods + 1)) if i % 5 else c.pods)
         await partner.play(op, pause=[0.0, 0.0, 0.3, 0.3][i % 4])
     assert bench.checks >= 32
 
@@ -128,6 +134,23 @@ async def full_rate(dut: Any) -> None:
     bench.check(np.diff(partner.i.cycles).tolist(), [tokens] * (len(op.elements) - 1), "cycles between elements")
     writes = np.array(partner.o.cycles).reshape(-1, tokens)
     bench.check(np.diff(writes, axis=1).tolist(), [[1] * (tokens - 1)] * op.tiles, "cycles between writes of a tile")
+
+
+@cocotb.test()
+async def elements_of_the_next_op(dut: Any) -> None:
+    """those that come early wait until that op is taken"""
+    partner = Partner(dut, limit=20_000)
+    bench, c = partner.bench, partner.c
+    await bench.reset()
+    for heads in (1, 2):
+        ops = [random_op(bench.rng, c, heads=heads, head_tiles=1, planes=planes, value=planes == 2, base=7,
+                         tokens=c.pods) for planes in (1, 2)]
+        partner.o.expect([write for op in ops for write in op.writes()])
+        await partner.start(ops[0], 0.0)
+        partner.i.queue([{"data": row} for row in ops[1].elements])
+        await partner.op.send([ops[1].payload()])
+        await partner.o.drained()
+    bench.check(len(partner.o.cycles), (1 + 2) * 3 * c.pods, "writes")
 
 
 @cocotb.test()
