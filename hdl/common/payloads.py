@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Mapping
 
-from amaranth.hdl import Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Value, signed, unsigned
 from amaranth.lib import data
 
 from ..config import Config
-from ..isa import FIELDS, OP_BYTES, Destination, Function, Opcode
+from ..isa import FIELDS, Destination, Function, Opcode
 
-OP_BITS = 8 * OP_BYTES
+OP_BITS = 32 * (1 + max(field.word for fields in FIELDS.values() for field in fields.values()))
+"""of an op that may hold a field, of its 8 · `OP_BYTES`"""
 INDEX_BITS = 20
 """element and vocabulary indices"""
 OFFSET_BITS = 32
@@ -18,7 +19,7 @@ OFFSET_BITS = 32
 
 
 class OpView:
-    """Named fields of a 512-bit op signal: `OpView(op, Opcode.GEMV).tiles`. `opcode` is always there."""
+    """Named fields of an op signal, of `OP_BITS` or all: `OpView(op, Opcode.GEMV).tiles`. `opcode` is always there."""
 
     def __init__(self, op: Value, opcode: Opcode) -> None:
         self._op = op
@@ -32,9 +33,30 @@ class OpView:
         return self._op[low:low + f.bits]
 
 
-def op_signal(**kwargs: Any) -> Signal:
-    """a register for one op"""
-    return Signal(OP_BITS, **kwargs)
+class OpPart:
+    """The bits of an op that a unit reads, so that a queue in front of it holds no others: the opcode and `fields`."""
+
+    def __init__(self, fields: Mapping[Opcode, Iterable[str]]) -> None:
+        read = set(range(8))
+        for opcode, names in fields.items():
+            for f in map(FIELDS[opcode].__getitem__, names):
+                read.update(range(32 * f.word + f.low, 32 * f.word + f.low + f.bits))
+        starts = sorted(bit for bit in read if bit - 1 not in read)
+        self._runs = [(low, next(bit for bit in range(low, OP_BITS + 1) if bit not in read)) for low in starts]
+        self.bits = len(read)
+
+    def pack(self, op: Value) -> Value:
+        """`bits` of `op`"""
+        return Cat(op[low:high] for low, high in self._runs)
+
+    def unpack(self, part: Value) -> Value:
+        """the op of which `part` was packed, 0 where it is not read"""
+        pieces: list[Value] = []
+        at, taken = 0, 0
+        for low, high in self._runs:
+            pieces += [Const(0, low - at), part[taken:taken + high - low]]
+            at, taken = high, taken + high - low
+        return Cat(pieces, Const(0, OP_BITS - at))
 
 
 def pass_context(c: Config) -> data.StructLayout:

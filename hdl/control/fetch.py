@@ -49,7 +49,7 @@ class Fetch(wiring.Component):
         c = self._c
         beats_per_op = max(1, OP_BYTES // c.lanes)
         ops_per_beat = max(1, c.lanes // OP_BYTES)
-        op = Signal(OP_BITS)  # being filled
+        op = Signal(8 * OP_BYTES)  # being filled
         filled = Signal(range(beats_per_op + 1))
         part = Signal(range(ops_per_beat + 1))
         have = Signal()  # `op` is complete
@@ -64,11 +64,11 @@ class Fetch(wiring.Component):
         with m.If(active & (~have | take) & self.i_beat.valid):
             if ops_per_beat == 1:
                 m.d.comb += self.i_beat.ready.eq(1)
-                m.d.sync += op.eq(Cat(op, self.i_beat.payload)[-OP_BITS:])
+                m.d.sync += op.eq(Cat(op, self.i_beat.payload)[-len(op):])
                 m.d.sync += filled.eq(Mux(filled == beats_per_op - 1, 0, filled + 1))
             else:
                 m.d.comb += self.i_beat.ready.eq(part == ops_per_beat - 1)
-                m.d.sync += op.eq(self.i_beat.payload.word_select(part, OP_BITS))
+                m.d.sync += op.eq(self.i_beat.payload.word_select(part, len(op)))
                 m.d.sync += part.eq(Mux(part == ops_per_beat - 1, 0, part + 1))
         complete = Signal()
         m.d.comb += complete.eq(active & (~have | take) & self.i_beat.valid & (filled == beats_per_op - 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.payloads import (
@@ -16,6 +16,7 @@ from ..common.payloads import (
     parameter_record,
     pass_context,
 )
+from ..common.relay import Relay
 from ..config import Config
 from ..isa import Destination, Function, Opcode
 from .router import is_exchanged
@@ -52,8 +53,8 @@ class Epilogue(wiring.Component):
         m = Module()
         c = self._c
         log_lanes = (c.lanes - 1).bit_length()
-        m.submodules.ops = ops = fifo.SyncFIFO(width=OP_BITS, depth=2)
-        m.d.comb += [ops.w_data.eq(self.i_op.payload), ops.w_en.eq(self.i_op.valid), self.i_op.ready.eq(ops.w_rdy)]
+        m.submodules.ops = ops = Relay(OP_BITS, 2)
+        wiring.connect(m, wiring.flipped(self.i_op), ops.i)
 
         op = Signal(OP_BITS)
         active = Signal()
@@ -121,9 +122,9 @@ class Epilogue(wiring.Component):
             with m.If(last):
                 m.d.sync += active.eq(0)
         setup = Signal()
-        with m.If(~active & ~setup & ops.r_rdy):
-            m.d.comb += ops.r_en.eq(1)
-            m.d.sync += [op.eq(ops.r_data), setup.eq(1)]
+        with m.If(~active & ~setup):
+            m.d.comb += ops.o.ready.eq(1)
+            m.d.sync += [op.eq(ops.o.payload), setup.eq(ops.o.valid)]
         with m.If(setup):
             m.d.sync += [
                 setup.eq(0), active.eq(1), odd.eq(0), in_head.eq(0), heads.eq(attention.heads),
@@ -131,5 +132,5 @@ class Epilogue(wiring.Component):
                 head_columns.eq(Mux(is_attention, attention.head_tiles, gemv.head_tiles) << log_lanes),
                 index.eq(Mux(is_attention, attention.first, gemv.first)),
             ]
-        m.d.comb += self.idle.eq(~active & ~setup & ~ops.r_rdy)
+        m.d.comb += self.idle.eq(~active & ~setup & ops.idle)
         return m
