@@ -27,10 +27,9 @@ def item_layout(c: Config) -> data.StructLayout:
 class ItemWalker(wiring.Component):
     """Walks (head, block) items h-major as K(0), K(1), V(0), K(2), V(1), …, V(last).
 
-    `start` takes `heads`, `group`, `stride` and `keys` (1 or more), which must hold until the last item has left
-    through `o`.
-    With no heads, nothing is emitted. One item per cycle at most; `busy` from the cycle after `start` to the last
-    transfer.
+    `start` takes `heads`, `group`, `stride` and `keys` (1 to `limits.max_context`), which must hold until the last item
+    has left through `o`. With no heads, nothing is emitted. One item per cycle at most; `busy` from the cycle after
+    `start` to the last transfer.
     """
 
     def __init__(self, config: Config) -> None:
@@ -49,76 +48,52 @@ class ItemWalker(wiring.Component):
         m = Module()
         c = self._c
         log_block = (c.numerics.block - 1).bit_length()
-        blocks = Signal(16)  # of a head, minus one
+        most = range(-(-(c.limits.max_context + c.pods) // c.numerics.block) + 1)
+        blocks = Signal(most)  # of a head, minus one
         odd = Signal(log_block)  # keys of its last block; 0 if that is full
         m.d.comb += odd.eq(self.keys)
         m.d.sync += blocks.eq(self.keys[log_block:] - (odd == 0))
         single = (self.keys[log_block:] == 0) | (self.keys == c.numerics.block)
 
-        class Position:
-            """the next item of one of the two walks"""
-
-            def __init__(self, name: str) -> None:
-                self.head = Signal(8, name=f"{name}_head")
-                self.heads_left = Signal(8, name=f"{name}_heads_left")  # behind this one
-                self.members_left = Signal(8, name=f"{name}_members_left")  # of its group
-                self.block = Signal(16, name=f"{name}_block")
-                self.following = Signal(16, name=f"{name}_following")  # block + 1
-                self.offset = Signal(OFFSET_BITS, name=f"{name}_offset")
-                self.slot = Signal(name=f"{name}_slot")
-                self.done = Signal(name=f"{name}_done")
-                self.last_block = Signal(name=f"{name}_last_block")
-                self.last = Signal(name=f"{name}_last")
-
-        walks = [Position("key"), Position("value")]
-        advance = [Signal(name="advance_key"), Signal(name="advance_value")]
-        for p, go in zip(walks, advance, strict=True):
-            m.d.comb += p.last.eq(p.last_block & (p.heads_left == 0))
-            with m.If(go):
-                m.d.sync += p.slot.eq(~p.slot)
-                with m.If(p.last_block):
-                    m.d.sync += [p.block.eq(0), p.following.eq(1), p.last_block.eq(blocks == 0), p.head.eq(p.head + 1),
-                                 p.heads_left.eq(p.heads_left - 1), p.done.eq(p.last)]
-                    with m.If(p.members_left == 0):
-                        m.d.sync += [p.members_left.eq(self.group - 1), p.offset.eq(p.offset + self.stride)]
-                    with m.Else():
-                        m.d.sync += p.members_left.eq(p.members_left - 1)
-                with m.Else():
-                    m.d.sync += [p.block.eq(p.following), p.following.eq(p.following + 1),
-                                 p.last_block.eq(p.following == blocks)]
-            with m.If(self.start):
-                m.d.sync += [p.head.eq(0), p.heads_left.eq(self.heads - 1), p.members_left.eq(self.group - 1),
-                             p.block.eq(0), p.following.eq(1), p.last_block.eq(single), p.offset.eq(0), p.slot.eq(0),
-                             p.done.eq(0)]
-
-        key, value = walks
+        # Keys are walked, values follow: when one leaves, the key that has left last is the next value's item.
+        place = data.StructLayout({"head": 8, "block": most, "offset": OFFSET_BITS, "slot": 1, "last_block": 1})
+        key, left, value = Signal(place), Signal(place), Signal(place)
+        key_last, left_last, value_last = Signal(), Signal(), Signal()  # of the op
+        heads_left, members_left = Signal(8), Signal(8)  # behind this one; of its group
+        following = Signal(most)  # block + 1
+        done = Signal()  # the last key has left
         turn = Signal()  # the value's turn
-        o = self.o.payload
-        with m.If(self.start):
-            m.d.sync += [self.busy.eq(self.heads != 0), turn.eq(0)]
-        m.d.comb += self.o.valid.eq(self.busy)
-        current = Signal(item_layout(c))
-        m.d.comb += o.eq(current)
-        for p, is_value in ((key, 0), (value, 1)):
-            with m.If(turn == is_value):
-                m.d.comb += [
-                    current.value.eq(is_value), current.head.eq(p.head), current.block.eq(p.block),
-                    current.last_block.eq(p.last_block), current.kv_offset.eq(p.offset), current.slot.eq(p.slot),
-                    current.keys.eq(c.numerics.block),
-                ]
-                with m.If(p.last_block):
-                    m.d.comb += current.keys.eq(Mux(odd == 0, c.numerics.block, odd))
-        m.d.comb += current.last.eq(turn & value.last)
         first = Signal()  # the first key block has no value block to alternate with
-        with m.If(self.start):
-            m.d.sync += first.eq(1)
-        with m.If(self.o.valid & self.o.ready):
-            with m.If(~turn):
-                m.d.comb += advance[0].eq(1)
-                m.d.sync += first.eq(0)
-                m.d.sync += turn.eq(~first | key.last)
+        o = self.o.payload
+        m.d.comb += key_last.eq(key.last_block & (heads_left == 0))
+        with m.If(self.o.valid & self.o.ready & turn):
+            m.d.sync += [value.eq(left), value_last.eq(left_last), turn.eq(done), self.busy.eq(~value_last)]
+        with m.If(self.o.valid & self.o.ready & ~turn):
+            m.d.sync += [left.eq(key), left_last.eq(key_last), key.slot.eq(~key.slot), first.eq(0),
+                         turn.eq(~first | key_last)]
+            with m.If(key.last_block):
+                m.d.sync += [key.block.eq(0), following.eq(1), key.last_block.eq(blocks == 0),
+                             key.head.eq(key.head + 1), heads_left.eq(heads_left - 1), done.eq(key_last)]
+                with m.If(members_left == 0):
+                    m.d.sync += [members_left.eq(self.group - 1), key.offset.eq(key.offset + self.stride)]
+                with m.Else():
+                    m.d.sync += members_left.eq(members_left - 1)
             with m.Else():
-                m.d.comb += advance[1].eq(1)
-                m.d.sync += turn.eq(key.done)
-                m.d.sync += self.busy.eq(~value.last)
+                m.d.sync += [key.block.eq(following), following.eq(following + 1),
+                             key.last_block.eq(following == blocks)]
+        with m.If(self.start):
+            for walk in (key, value):
+                m.d.sync += [walk.head.eq(0), walk.block.eq(0), walk.offset.eq(0), walk.slot.eq(0),
+                             walk.last_block.eq(single)]
+            m.d.sync += [heads_left.eq(self.heads - 1), members_left.eq(self.group - 1), following.eq(1), done.eq(0),
+                         value_last.eq(single & (self.heads == 1)), self.busy.eq(self.heads != 0), turn.eq(0),
+                         first.eq(1)]
+
+        current = Signal(place)
+        m.d.comb += [
+            current.eq(Mux(turn, value, key)), self.o.valid.eq(self.busy),
+            o.value.eq(turn), o.head.eq(current.head), o.block.eq(current.block), o.kv_offset.eq(current.offset),
+            o.slot.eq(current.slot), o.last_block.eq(current.last_block), o.last.eq(turn & value_last),
+            o.keys.eq(Mux(current.last_block & (odd != 0), odd, c.numerics.block)),
+        ]
         return m

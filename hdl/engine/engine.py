@@ -9,6 +9,7 @@ from amaranth.lib import data, fifo, wiring
 from amaranth.lib.memory import Memory
 
 from ..common.payloads import OP_BITS, OpView, row_job
+from ..common.relay import Relay
 from ..config import Config
 from ..control.address import AddressGenerator
 from ..control.counters import Counters
@@ -118,17 +119,18 @@ class Engine(wiring.Component):
                      fetch.fingerprint.eq(ports.fingerprint),
                      issue.start.eq(ports.start), issue.stop.eq(ports.stop)]
         sub.issue_ops = issue_ops = fifo.SyncFIFOBuffered(width=fetched_op().size, depth=OP_QUEUE)
-        sub.address_ops = address_ops = fifo.SyncFIFOBuffered(width=OP_BITS, depth=OP_QUEUE)
+        sub.address_ops = address_ops = fifo.SyncFIFOBuffered(width=AddressGenerator.READS.bits, depth=OP_QUEUE)
         both = issue_ops.w_rdy & address_ops.w_rdy
         skipped = in_tail(fetch.o.payload.op) & ~ports.context.head
         m.d.comb += [
             fetch.o.ready.eq(both),
             issue_ops.w_data.eq(fetch.o.payload), issue_ops.w_en.eq(fetch.o.valid & both & ~skipped),
-            address_ops.w_data.eq(fetch.o.payload.op), address_ops.w_en.eq(fetch.o.valid & both & ~skipped),
+            address_ops.w_data.eq(address.READS.pack(fetch.o.payload.op)),
+            address_ops.w_en.eq(fetch.o.valid & both & ~skipped),
         ]
         wiring.connect(m, issue_ops.r_stream, issue.i_op)
-        wiring.connect(m, address_ops.r_stream, address.i_op)
-        m.d.comb += address.fence.eq(issue.fence)
+        handshake(m, address_ops.r_stream, address.i_op)
+        m.d.comb += [address.i_op.payload.eq(address.READS.unpack(address_ops.r_data)), address.fence.eq(issue.fence)]
 
         # -- rows that the head wants, to both walkers ---------------------------------------------------------------
         sub.issue_jobs = issue_jobs = fifo.SyncFIFOBuffered(width=row_job(c).size, depth=JOB_QUEUE)
@@ -389,13 +391,12 @@ class Engine(wiring.Component):
                      op.shift.eq(row.shift), op.record_byte.eq(issue.o_embed.payload.record_byte)]
 
         # keys and values of one layer overlap: the packer's next op waits in a queue
-        m.submodules.cache_ops = cache_ops = fifo.SyncFIFO(width=OP_BITS, depth=2)
-        m.d.comb += [cache_ops.w_data.eq(issue.o_cache.payload), cache_ops.w_en.eq(issue.o_cache.valid),
-                     issue.o_cache.ready.eq(cache_ops.w_rdy)]
-        gemv = OpView(cache_ops.r_data, Opcode.GEMV)
-        handshake(m, cache_ops.r_stream, cache.i_op)
+        m.submodules.cache_ops = cache_ops = Relay(OP_BITS, 1)
+        wiring.connect(m, issue.o_cache, cache_ops.i)
+        gemv = OpView(cache_ops.o.payload, Opcode.GEMV)
+        handshake(m, cache_ops.o, cache.i_op)
         op = cache.i_op.payload
         m.d.comb += [op.value.eq(gemv.destination == Destination.VALUE), op.address.eq(gemv.kv_address),
                      op.stride.eq(gemv.kv_stride), op.head_tiles.eq(gemv.head_tiles), op.tiles.eq(gemv.tiles),
                      op.planes.eq(gemv.kv_planes)]
-        return ~cache_ops.r_rdy
+        return cache_ops.idle

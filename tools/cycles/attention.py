@@ -46,7 +46,7 @@ class Attention:
     def _keys(self, number: int, keys: int) -> float:
         """a block of keys; when values may use it"""
         e, op = self._engine, self._op
-        self._asked += 4 + number.bit_length()
+        self._asked += e.timing.product + 1
         row, tokens = op["kv_planes"] * op["head_tiles"], e.now.tokens
         end = e.beats(keys * row, self._at + 2, e.here(self._asked), op["key_address"])
         # a row takes so many cycles to leave as there are tokens, while those behind it wait
@@ -58,7 +58,7 @@ class Attention:
         """a block of values, the `last` of its head or not"""
         e, op, t, lanes = self._engine, self._op, self._engine.timing, self._engine.config.lanes
         tokens = e.now.tokens  # cycles of a sum
-        self._asked += 3 + number.bit_length()
+        self._asked += e.timing.product
         begin = max(self._at + 2, ready + 1)
         e.share.drain += begin - self._at - 2
         self._at = begin - 1

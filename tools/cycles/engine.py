@@ -142,9 +142,10 @@ class Engine:
         """ROPE"""
         end = self.depend(max(self.taken + 1, self.idle))
         beats, before = ceil_div(4 * op["pairs"], self.config.lanes), 1.0
-        for token in range(self.now.tokens):
-            before += 2 + (self.now.base + token).bit_length()  # the row's address is multiplied bit by bit
+        for _ in range(self.now.tokens):
+            before += self.timing.product
             end = self.beats(beats, end + 1, self.ask(before))
+            before += 2
         self.end(end + 3)
 
     def embed(self, op: Op) -> list[tuple[float, int]]:
@@ -157,7 +158,7 @@ class Engine:
             at += 2
             before += 2
             if 0 <= row < op["rows"]:
-                before += 2 + (row // c.lanes).bit_length()
+                before += self.timing.product - 1
                 record = self.beats(1, max(at, sent - 1) + 1, self.ask(before))
                 first = self.beats(planes, record + 2, self.ask(before + 2))
                 before += 3

@@ -86,10 +86,9 @@ def _read(engine: Engine, op: Op, ready: float, count: int) -> float:
     if not count:
         return ready
     t, memory, beats = engine.timing, engine.config.memory, op["beats"]
-    bits = engine.groups.bit_length() - 1  # of a row's group, by which an address is multiplied
     bursts = 2 + (beats - 1) / memory.max_burst
     flying = min(1.0 + t.job_queue, memory.max_outstanding / bursts)
-    interval = max(beats + 2, 6 + bits, (engine.port.read_latency + t.read + 12) / flying)
-    first = engine.beats(1, ready + 4, engine.here(ready + 8 + bits))
+    interval = max(beats + 2, t.product + 3, (engine.port.read_latency + t.read + 12) / flying)
+    first = engine.beats(1, ready + 4, engine.here(ready + t.product + 5))
     engine.beats(count * (beats + 1) - 1, first, first)
     return first + beats + (count - 1) * interval + t.row + engine.now.tokens - 1 + t.sorter

@@ -27,6 +27,8 @@ class Timing:
     program_burst: int
     op_queue: int
     job_queue: int
+    product: int
+    """from a row or a block at the address generator to its first request"""
     norm: int
     """from the end of a WAIT to the first output of its norm, beside `norm_token` for each token"""
     norm_token: int
@@ -77,6 +79,7 @@ def timing(config: Config) -> Timing:
 def _stated(config: Config) -> Timing:
     from ...hdl.common.buffer import Buffer
     from ...hdl.common.turns import CollectFifo
+    from ...hdl.control.address import AddressGenerator
     from ...hdl.control.exchange import Exchange
     from ...hdl.control.list_merge import ListMerge
     from ...hdl.engine.bound_memory import BoundMemory
@@ -112,6 +115,7 @@ def _stated(config: Config) -> Timing:
         program_burst=PROGRAM_BURST,
         op_queue=OP_QUEUE,
         job_queue=JOB_QUEUE,
+        product=AddressGenerator.setup,
         norm=2 * norm.latency(1) - norm.latency(2),
         norm_token=norm.latency(2) - norm.latency(1),
         norm_lead=lead - 1,

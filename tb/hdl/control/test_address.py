@@ -127,5 +127,5 @@ async def ends_of_a_shard(dut: Any) -> None:
     await f.bench.reset()
     head = random_program(f.c, f.rng, 0)[:OP_BYTES]
     op = encode(Opcode.EMBED, planes=1, length=8, beats=2, first=100, rows=50)
-    for row in (99, 100, 149, 150):
+    for row in (99, 100, 149, 150, (1 << 20) + 100):
         await f.run(head + op, {**random_context(f.c, f.rng), "token": [row] * f.c.pods}, 0.0)

@@ -96,7 +96,7 @@ async def full_rate(dut: Any) -> None:
     f = Fixture(dut)
     await f.bench.reset()
     start = f.bench.cycle_number
-    expected = await f.run(2, 2, 50 * f.c.numerics.block)
+    expected = await f.run(2, 2, f.c.limits.max_context)
     f.bench.check(f.o.cycles[0] - start, 1, "cycles from start to the first item")
     f.bench.check(f.o.cycles[-1] - f.o.cycles[0], len(expected) - 1, "cycles of the walk")
 
