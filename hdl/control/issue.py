@@ -8,7 +8,7 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..common.payloads import OP_BITS, OpView, is_packed, pass_context, row_job
+from ..common.payloads import INDEX_BITS, OP_BITS, OpView, is_packed, pass_context, row_job
 from ..config import Config
 from ..engine.operands import Operand, array_beat
 from ..engine.osu import key_request
@@ -93,8 +93,7 @@ class Issue(wiring.Component):
         m.d.comb += beat_valid.eq(self.i_beat.valid & go)
         incoming = self.i_op.payload
 
-        rope, embed = OpView(op, Opcode.ROPE), OpView(op, Opcode.EMBED)
-        gemv, attention = OpView(op, Opcode.GEMV), OpView(op, Opcode.ATTENTION)
+        embed, gemv, attention = OpView(op, Opcode.EMBED), OpView(op, Opcode.GEMV), OpView(op, Opcode.ATTENTION)
         head, wait, norm = OpView(op, Opcode.HEAD), OpView(op, Opcode.WAIT), OpView(op, Opcode.NORM)
         search, fine = OpView(op, Opcode.SEARCH), OpView(op, Opcode.FINE)
 
@@ -118,7 +117,8 @@ class Issue(wiring.Component):
             rows.eq(Mux(launch_row, rows + 1 - self.row_taken, rows - self.row_taken)),
             blocks.eq(blocks + self.block_ready - use_block),
         ]
-        arrivals, used = Signal(32), Signal(32)
+        most = max(c.limits.max_hidden, c.limits.max_ffn, 256 * c.lanes * c.limits.max_index_beats) * c.pods
+        arrivals, used = Signal(range(2 * most + 1)), Signal(range(most + 1))  # other engines are an exchange ahead
         accounted = Signal()  # a cycle after a WAIT has passed; `used` is still that WAIT's
         m.d.sync += [accounted.eq(self.passed), arrivals.eq(arrivals + self.arrived - Mux(accounted, used, 0))]
 
@@ -156,23 +156,37 @@ class Issue(wiring.Component):
             m.d.comb += [unit.valid.eq(beat_valid), consume.eq(beat_valid & unit.ready), starve.eq(1)]
             return consume
 
-        count = Signal(18)     # beats of the current run
+        longest = max(4 * c.limits.max_hidden, 4 << c.numerics.table_bits) // c.lanes + 1  # with a row's record
+        count, final = Signal(range(longest + 1)), Signal(range(longest + 1))  # beat of the run, and its last one
+        log_records = log_lanes - 2  # log2 of the elements of 4 bytes in a beat
+        with m.Switch(norm.opcode):
+            with m.Case(Opcode.TABLE):
+                m.d.sync += final.eq((4 << c.numerics.table_bits) // c.lanes - 1)
+            with m.Case(Opcode.EMBED):
+                m.d.sync += final.eq(embed.beats)  # the record's beat included
+            with m.Default():  # ROPE, NORM
+                m.d.sync += final.eq((norm.length - 1) >> log_records)
+        ends = count == final
         started = Signal()     # the tile has had an input
-        tiles_left = Signal(32)  # tiles or groups behind this one
+        tiles_left = Signal(max(16, INDEX_BITS - log_lanes + 1))  # tiles or groups behind this one
         plane = Signal()
-        column, column_after = Signal(16), Signal(16, init=1)  # key within the block, or row within the group; the next
-        part, part_after = Signal(16), Signal(16, init=1)  # beat within a row, or within a tile's records; the next one
-        block_left = Signal(16)  # tiles behind this one whose operand is the same; wraps around for ever from 0
-        operand, second = Signal(16), Signal(16)  # first element of the tile's inputs, and the one behind it
-        element, beyond_it = Signal(16), Signal(16)  # input of the beat, and the one behind it
-        inputs, inputs_left = Signal(16), Signal(16)  # of a tile minus one, and those behind this one
+        columns = range(max(c.numerics.block, c.lanes) + 1)  # key within the block, or row within the group; the next
+        column, column_after = Signal(columns), Signal(columns, init=1)
+        parts = range(max(c.limits.vector_rows, 16) + 1)
+        part, part_after = Signal(parts), Signal(parts, init=1)  # beat within a row, or a tile's records; the next one
+        block_left = Signal(max(1, 256 // c.lanes).bit_length())  # tiles behind this one whose operand is the same
+        place = Signal(range(c.gather_depth + 1)).shape()
+        operand, second = Signal(place), Signal(place)  # first element of the tile's inputs, and the one behind it
+        element, beyond_it = Signal(place), Signal(place)  # input of the beat, and the one behind it
+        inputs, inputs_left = Signal(place), Signal(place)  # of a tile minus one, and those behind this one
         job = Signal(row_job(c))
         m.d.comb += self.o_record.payload.job.eq(job)
         token = Signal(range(c.pods + 1))
         pod = token[:max(1, (c.pods - 1).bit_length())]
-        row = Signal(32)
-        m.d.sync += row.eq(Mux(embed.by_position, self.context.position[pod], self.context.token[pod]) - embed.first)
-        query_row = Signal(16)
+        row, outside = Signal(INDEX_BITS), Signal()
+        chosen = Mux(embed.by_position, self.context.position[pod], self.context.token[pod])
+        m.d.sync += [row.eq(chosen - embed.first), outside.eq(chosen[INDEX_BITS:].any())]
+        query_row = Signal(range(c.limits.vector_rows))
         value_tile = Signal(8)
         keys = Signal(18)
         m.d.sync += keys.eq(self.context.base + self.context.tokens)
@@ -272,7 +286,7 @@ class Issue(wiring.Component):
                 m.d.comb += self.o_load.payload.first.eq(count == 0)
                 with m.If(pass_beat(self.o_load)):
                     m.d.sync += count.eq(count + 1)
-                    with m.If(count == (4 << c.numerics.table_bits) // c.lanes - 1):
+                    with m.If(ends):
                         m.next = "LOADED"
             with m.State("ROPE"):
                 m.d.comb += self.waiting.eq(1)
@@ -283,7 +297,7 @@ class Issue(wiring.Component):
                              self.o_load.payload.pod.eq(pod)]
                 with m.If(pass_beat(self.o_load)):
                     m.d.sync += count.eq(count + 1)
-                    with m.If(count + 1 == ((rope.pairs << 2) + (c.lanes - 1)) >> log_lanes):
+                    with m.If(ends):
                         m.d.sync += [count.eq(0), token.eq(token + 1)]
                         with m.If(token + 1 == self.context.tokens):
                             m.next = "LOADED"
@@ -295,7 +309,7 @@ class Issue(wiring.Component):
             with m.State("EMBED"):  # `row` settles
                 m.next = "EMBED_ROW"
             with m.State("EMBED_ROW"):
-                with m.If(row >= embed.rows):
+                with m.If(outside | (row >= embed.rows)):
                     m.next = "EMBED_NEXT"
                 with m.Elif(go):
                     m.d.comb += self.o_embed.valid.eq(1)
@@ -304,7 +318,7 @@ class Issue(wiring.Component):
             with m.State("EMBED_BEATS"):
                 with m.If(pass_beat(self.o_embed_beat)):
                     m.d.sync += count.eq(count + 1)
-                    with m.If(count == embed.beats):  # the record's beat included
+                    with m.If(ends):
                         m.next = "EMBED_NEXT"
             with m.State("EMBED_NEXT"):
                 m.d.sync += [token.eq(token + 1), count.eq(0)]
@@ -323,7 +337,7 @@ class Issue(wiring.Component):
             with m.State("NORM_BEATS"):
                 with m.If(pass_beat(self.o_norm_beat)):
                     m.d.sync += count.eq(count + 1)
-                    with m.If(count + 1 == ((norm.length << 2) + (c.lanes - 1)) >> log_lanes):
+                    with m.If(ends):
                         m.next = "NEXT"
 
             # -- GEMV ----------------------------------------------------------------------------------------
@@ -364,7 +378,7 @@ class Issue(wiring.Component):
                     with m.If(last):
                         m.d.sync += [started.eq(0), plane.eq(0), inputs_left.eq(inputs),
                                      tiles_left.eq(tiles_left - 1), block_left.eq(block_left - 1)]
-                        with m.If(block_left == 0):  # the operand goes on where it is
+                        with m.If((gemv.block != 0) & (block_left == 0)):  # the operand goes on where it is
                             m.d.sync += [block_left.eq(gemv.block - 1), operand.eq(beyond_it), second.eq(beyond_it + 1)]
                         with m.Else():
                             m.d.sync += [element.eq(operand), beyond_it.eq(second)]

@@ -426,7 +426,7 @@ async def skipped(dut: Any) -> None:
 async def ends_of_a_shard(dut: Any) -> None:
     f = Fixture(dut)
     op = encode(Opcode.EMBED, planes=1, length=8, beats=2, first=100, rows=50)
-    for row, inside in ((99, 0), (100, 1), (149, 1), (150, 0)):
+    for row, inside in ((99, 0), (100, 1), (149, 1), (150, 0), ((1 << 20) + 100, 0)):
         context = {**random_context(f.c, f.rng), "token": [row] * f.c.pods}
         works = await f.run(f.program(op), context)
         f.bench.check(len(works[0].units), inside * context["tokens"], f"rows taken for token {row}")
