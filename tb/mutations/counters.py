@@ -8,7 +8,14 @@ _FILE = "hdl/control/counters.py"
 _TEST = "tb/hdl/control/test_counters.py::test_counters"
 
 MUTATIONS = [
-    Mutation(file=_FILE, find="trigger & self.run", replace="trigger", test=_TEST, what="counts outside of a pass"),
-    Mutation(file=_FILE, find="m.d.sync += counter.eq(0)", replace="pass",
+    Mutation(file=_FILE, find="Mux(self.run, self.events, 0)", replace="self.events",
+             test=_TEST, what="counts outside of a pass"),
+    Mutation(file=_FILE, find="(place == k)) & ~self.clear)", replace="(place == k)))",
              test=_TEST, what="a pass starts with the counts of the last"),
+    Mutation(file=_FILE, find="m.d.sync += count.eq(event[k])", replace="m.d.sync += count.eq(0)",
+             test=_TEST, what="an event is lost while its counter is served"),
+    Mutation(file=_FILE, find="m.d.sync += deferred.eq(running & ~same)", replace="pass",
+             test=_TEST, what="the first cycle of every other op belongs to none"),
+    Mutation(file=_FILE, find="ran.eq(running & ~self.clear)", replace="ran.eq(running)",
+             test=_TEST, what="the cycle before the clear counts"),
 ]

@@ -12,7 +12,7 @@ from lpu.hdl.isa import Opcode
 from lpu.hdl.registers import COUNTERS, Counter
 from lpu.tb.bench import Bench, run_bench
 
-EVENTS = int(Counter.STALL_EXCHANGE) + 1
+EVENTS = Counters.EVENTS
 CLASSES = [o for o in Opcode if o != Opcode.HEADER]
 
 
@@ -28,15 +28,18 @@ class Fixture:
         self.dut = dut
         self.bench = Bench(dut, limit=10_000)
         self.counts = np.zeros(COUNTERS, np.int64)
+        self.opcode, self.stood = 0, 2  # for so many cycles
         for name in ("clear", "run", "events", "opcode", "index"):
             getattr(dut, name).value = 0
 
     async def cycles(self, count: int, run: float) -> None:
-        """random events for `count` cycles, counted in each with probability `run`"""
+        """random events for `count` cycles, counted in each with probability `run`; ops of two cycles and more"""
         rng, dut = self.bench.rng, self.dut
         for _ in range(count):
             running, events = rng.random() < run, int(rng.integers(1 << EVENTS))
-            opcode = int(rng.choice([*CLASSES, 0, Opcode.HEADER, 255]))
+            if self.stood >= 2 and rng.random() < 0.6:
+                self.opcode, self.stood = int(rng.choice([*CLASSES, 0, Opcode.HEADER, 255])), 0
+            opcode, self.stood = self.opcode, self.stood + 1
             dut.run.value, dut.events.value, dut.opcode.value = int(running), events, opcode
             await self.bench.cycle()
             if running:
@@ -54,7 +57,7 @@ class Fixture:
 
     async def check(self) -> None:
         """all counters, one after the other, each two cycles after it was chosen"""
-        await self.bench.cycle(2)
+        await self.bench.cycle(Counters.lag)
         for back in (False, True):
             for number in range(COUNTERS)[::-1 if back else 1]:
                 self.dut.index.value = number
