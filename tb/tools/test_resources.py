@@ -47,12 +47,29 @@ def _name(config: object) -> str:
     return config.name if isinstance(config, Config) else ""
 
 
+def _memories(verilog: str) -> Counter[tuple[int, int]]:
+    """(width, depth) of all memories of the module that no other one uses; a module counts as often as it is used"""
+    modules = {m[1]: m[0] for m in re.finditer(r"^module (\S+?) ?\(.*?^endmodule", verilog, re.M | re.S)}
+    uses = {name: Counter(used for used in re.findall(r"^ +(\S+) +\S+ +\($", text, re.M) if used in modules)
+            for name, text in modules.items()}
+
+    def within(name: str) -> Counter[tuple[int, int]]:
+        own = re.finditer(r"^ *reg (?:signed )?\[(\d+):0\] \S+ +\[(\d+):0\];", modules[name], re.M)
+        found = Counter((int(m[1]) + 1, int(m[2]) + 1) for m in own)
+        for used, times in uses[name].items():
+            for shape, count in within(used).items():
+                found[shape] += times * count
+        return found
+
+    top, = modules.keys() - {used for counted in uses.values() for used in counted}
+    return within(top)
+
+
 @pytest.mark.parametrize("config", MACHINES, ids=_name)
 def test_memories_are_those_of_the_verilog(config: Config) -> None:
     verilog, found = emit(config), memories(config)
     for text, rams in ((verilog["lpu_engine.v"], found.engine), (verilog["lpu_hub.v"], found.hub)):
-        there = Counter((int(m[1]) + 1, int(m[2]) + 1)
-                        for m in re.finditer(r"^ *reg (?:signed )?\[(\d+):0\] \S+ +\[(\d+):0\];", text, re.M))
+        there = _memories(text)
         listed: Counter[tuple[int, int]] = Counter()
         for ram in rams:
             listed[ram.width, ram.depth] += ram.count

@@ -72,6 +72,11 @@ def _fifo(use: str, width: int, depth: int) -> Ram:
     return Ram(use=use, width=width, depth=depth - 1)
 
 
+def _buffer(width: int, count: int = 1) -> Ram:
+    """`Buffer`"""
+    return Ram(use="queues", width=width, depth=2, count=count, clocked=False)
+
+
 def _rom(use: str, table: tuple[NDArray, NDArray], count: int = 1) -> Ram:
     """`InterpolatedRom`: base and step of a segment, each as wide as its values need"""
     base, step = table
@@ -84,8 +89,10 @@ def range_bits(values: NDArray) -> int:
 
 
 def _engine(c: Config) -> Iterable[Ram]:
-    from ...hdl.common.payloads import OP_BITS, accumulators, element_tag, row_job
+    from ...hdl.common.payloads import accumulators, element_tag, exchange_word, list_word, row_job
     from ...hdl.common.turns import CollectFifo, turn, word
+    from ...hdl.control.address import AddressGenerator
+    from ...hdl.control.counters import COUNTER_BITS
     from ...hdl.control.fetch import fetched_op
     from ...hdl.engine.bound_memory import BLOCK_BITS
     from ...hdl.engine.engine import JOB_QUEUE, OP_QUEUE
@@ -103,6 +110,7 @@ def _engine(c: Config) -> Iterable[Ram]:
     from ...hdl.engine.sources import requantiser_tag
     from ...hdl.engine.totals import inverse
     from ...hdl.memory.reader import PROGRAM_FIFO
+    from ...hdl.registers import COUNTERS
 
     p, lanes, beat, num, lim = c.pods, c.lanes, c.beat_bits, c.numerics, c.limits
     yield _fifo("beat FIFO", beat + 1, c.memory.fifo_beats)
@@ -125,11 +133,15 @@ def _engine(c: Config) -> Iterable[Ram]:
     for width, depth, count in Sorter.memories(c):
         yield Ram(use="sorter", width=width, depth=depth, count=count, clocked=False)
 
+    yield Ram(use="counters", width=COUNTER_BITS, depth=COUNTERS, clocked=False)
+
     # queues
     yield _fifo("queues", beat + 1, PROGRAM_FIFO)
     yield _fifo("queues", fetched_op().size, OP_QUEUE)
-    yield _fifo("queues", OP_BITS, OP_QUEUE)
-    yield Ram(use="queues", width=OP_BITS, depth=2, count=2, clocked=False)  # of epilogue and cache packer
+    yield _fifo("queues", AddressGenerator.READS.bits, OP_QUEUE)
+    address = c.memory.address_bits
+    for width in (exchange_word(c).size, list_word(c).size, 1 + address + 8, address, beat + lanes):
+        yield _buffer(width)  # of the boundary
     for _ in range(2):
         yield _fifo("queues", row_job(c).size, JOB_QUEUE)
     yield Ram(use="queues", width=row_job(c).size, depth=max(2, lim.max_candidates * p), clocked=False)
@@ -154,8 +166,10 @@ def _engine(c: Config) -> Iterable[Ram]:
 
 
 def _hub(c: Config) -> Iterable[Ram]:
-    from ...hdl.common.payloads import INDEX_BITS
+    from ...hdl.common.payloads import INDEX_BITS, exchange_word, list_word
 
     entry = INDEX_BITS + 32
+    yield _buffer(exchange_word(c).size, c.engines)
+    yield _buffer(list_word(c).size, 2 * c.engines - 1)  # in front of each engine's lists, and behind each merge
     yield Ram(use="tokens of a loop", width=entry, depth=max(2, c.loop_tokens))
     yield Ram(use="results", width=entry, depth=max(2, c.limits.max_candidates), count=c.pods)
