@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -87,13 +87,14 @@ class Reader(wiring.Component):
         def client(name: str, number: int, depth: int, chunk: int) -> tuple[Bursts, Value, Signal]:
             """cutter, whether it has a burst for which there is room, and a signal that takes the burst"""
             cutter = Bursts(c, chunk)
-            beats = fifo.SyncFIFOBuffered(width=c.beat_bits + 1, depth=depth)
+            beats = fifo.SyncFIFOBuffered(width=c.beat_bits, depth=depth)
             m.submodules[f"{name}_bursts"], m.submodules[f"{name}_fifo"] = cutter, beats
             requests, output = getattr(self, f"i_{name}"), getattr(self, f"o_{name}")
             left, left_before, take = getattr(self, f"{name}_beat"), Signal(), Signal(name=f"{name}_take")
             room = Signal(range(depth + 1), init=depth, name=f"{name}_room")
             after = Signal(len(room) + 1, name=f"{name}_after")  # after taking a burst; the top bit is the sign
             length = Signal(len(after))
+            mine, ended = arrived & (arrived_id == number), Signal(name=f"{name}_ended")
             m.d.comb += [
                 cutter.place.eq(self.place),
                 cutter.i.payload.eq(requests.payload),
@@ -101,15 +102,16 @@ class Reader(wiring.Component):
                 requests.ready.eq(cutter.i.ready),
                 cutter.o.ready.eq(take),
                 output.payload.eq(beats.r_data),
-                output.valid.eq(beats.r_rdy & ~beats.r_data[-1]),  # a bad beat is the end
-                beats.r_en.eq(output.ready & output.valid),
-                beats.w_data.eq(Cat(arrived_data, arrived_bad)),
-                beats.w_en.eq(arrived & (arrived_id == number)),
+                output.valid.eq(beats.r_rdy),
+                beats.r_en.eq(output.ready),
+                beats.w_data.eq(arrived_data),
+                beats.w_en.eq(mine & ~arrived_bad & ~ended),
                 left.eq(output.valid & output.ready),
                 length.eq(cutter.o.payload.length),
                 after.eq(room + ~length + left_before),  # room - (length + 1) + left_before
             ]
             m.d.sync += [
+                ended.eq(ended | (mine & arrived_bad)),  # a bad beat is the end
                 left_before.eq(left),
                 room.eq(Mux(take, after, room + left_before)),
             ]

@@ -41,6 +41,8 @@ MUTATIONS = [
              test=_KV260, what="`stop` is ignored"),
     Mutation(file=_READER, find="arrived_bad.eq(axi.rresp[1])", replace="arrived_bad.eq(axi.rresp == 2)",
              test=_KV260, what="DECERR is no error"),
-    Mutation(file=_READER, find="beats.w_en.eq(arrived & (arrived_id == number))", replace="beats.w_en.eq(arrived)",
+    Mutation(file=_READER, find="mine, ended = arrived & (arrived_id == number)", replace="mine, ended = arrived",
              test=_KV260, what="both clients get all beats"),
+    Mutation(file=_READER, find="mine & ~arrived_bad & ~ended", replace="mine & ~arrived_bad",
+             test=_KV260, what="beats behind a bad one come out"),
 ]
