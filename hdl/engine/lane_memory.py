@@ -45,7 +45,7 @@ class LaneMemory(wiring.Component):
 
     `i_ask`, one a cycle: `latency` cycles later `values` is the row of the vector buffer; or what the bytes name, byte
     `lane` the entry of that lane's table, and with `nibbles` the low nibble an entry of table 2b, the high nibble one
-    of table 2b+1, added. Without a question no memory is read and `values` stays. A row or level beyond the last gives
+    of table 2b+1, added. Without a question no memory is read and `values` is 0. A row or level beyond the last gives
     anything. Reset keeps the contents.
 
     Two neighbouring lanes share a memory, each with a port for both directions. So whoever asks keeps away from writes:
@@ -139,7 +139,7 @@ class LaneMemory(wiring.Component):
                     read_pair.addr.eq(Cat(pair_code, ask.row)), read_pair.en.eq(self.i_ask.valid & nibbles),
                 ]
                 added = [Mux(pairs, read_pair.data[pair_pod if p == 0 else p], 0) for p in range(c.pods)]
-            with m.If(asked):
-                for p in range(c.pods):
-                    m.d.sync += self.values[i][p].eq(read.data[main_pod if p == 0 else p] + added[p])
+            for p in range(c.pods):
+                entry_sum = read.data[main_pod if p == 0 else p] + added[p]
+                m.d.sync += self.values[i][p].eq(Mux(asked, entry_sum, 0))
         return m

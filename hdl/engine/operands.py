@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -118,8 +118,10 @@ class OperandFetch(wiring.Component):
             o.tag.eq(payload.tag),
             o.packed.eq(payload.packed),
         ]
+        sources = {Operand.NORMED: self.normed, Operand.GATHER: self.gather, Operand.PROBABILITY: self.probability}
         for p in range(c.pods):
-            m.d.comb += o.operand_broadcast[p].eq(Mux(
-                payload.operand == Operand.PROBABILITY, self.probability[p],
-                Mux(payload.operand == Operand.GATHER, self.gather[p], self.normed[p])))
+            with m.Switch(payload.operand):
+                for operand, values in sources.items():
+                    with m.Case(operand):
+                        m.d.comb += o.operand_broadcast[p].eq(values[p])
         return m

@@ -36,8 +36,8 @@ def pods_beat(c: Config) -> data.StructLayout:
     """One beat with its operands. A tile or row is the beats from `first` to `last`, all of one kind."""
     return data.StructLayout({
         "beat": c.beat_bits,
-        "operand_broadcast": pod_values(c, OPERAND_BITS),                          # column beats
-        "operand_vector": data.ArrayLayout(pod_values(c, OPERAND_BITS), c.lanes),  # row beats: [lane][pod], 16 bits
+        "operand_broadcast": pod_values(c, OPERAND_BITS),                          # 0 in row beats
+        "operand_vector": data.ArrayLayout(pod_values(c, OPERAND_BITS), c.lanes),  # [lane][pod]; 0 in column beats
         "tcu": 1,            # row beat
         "lookup": 1,         # of table entries, all bits: added up as they are, whatever the bytes; no plane
         "unsigned": 1,       # the bytes are unsigned: low byte plane
@@ -107,8 +107,8 @@ class Pods(wiring.Component):
         c = self._c
         beat = self.i.payload
 
-        # operands, products and sums: one DSP each; a byte carries the weight of its plane, so that sums need no shift,
-        # but in rows, where it is cheaper behind the tree
+        # operands, products and sums: one DSP each, whose pre-adder joins the two kinds of operands, one of which is 0;
+        # a byte carries the weight of its plane, so that sums need no shift, but in rows it comes behind the tree
         names = ("tcu", "high", "first", "last", "shift", "tag", "packed")
         now = Signal(data.StructLayout({
             "valid": 1, "afresh": 1, **{name: beat[name].shape() for name in names}}))
@@ -128,7 +128,7 @@ class Pods(wiring.Component):
             for p in range(c.pods):
                 operand = Signal(signed(OPERAND_BITS), name=f"operand_{lane}_{p}", reset_less=True)
                 with m.If(self.i.valid):
-                    m.d.sync += operand.eq(Mux(beat.tcu, beat.operand_vector[lane][p], beat.operand_broadcast[p]))
+                    m.d.sync += operand.eq(beat.operand_vector[lane][p] + beat.operand_broadcast[p])
                 product = Signal(signed(OPERAND_BITS + 17 - 1), name=f"product_{lane}_{p}", reset_less=True)
                 with m.If(operand_control.valid):
                     m.d.sync += product.eq(operand * weight)

@@ -10,8 +10,11 @@ _TEST = "tb/hdl/engine/test_operands.py::test_operands[one]"
 MUTATIONS = [
     Mutation(file=_FILE, find="if stage == self.read_latency:", replace="if stage == self.read_latency - 1:",
              test=_TEST, what="memories are read a cycle too early"),
-    Mutation(file=_FILE, find="Mux(payload.operand == Operand.GATHER, self.gather[p], self.normed[p])",
-             replace="self.gather[p]", test=_TEST, what="normed activations come from the wrong memory"),
+    Mutation(file=_FILE, find="Operand.NORMED: self.normed", replace="Operand.NORMED: self.gather", test=_TEST,
+             what="normed activations come from the wrong memory"),
+    Mutation(file=_FILE, find="Operand.PROBABILITY: self.probability}",
+             replace="Operand.PROBABILITY: self.probability, Operand.VECTOR: self.normed}", test=_TEST,
+             what="an element is added to what a beat meets in the lanes"),
     Mutation(file=_FILE, find="if stage == self.latency - LaneMemory.latency:",
              replace="if stage == self.latency - 1:", test=_TEST, what="the lanes are asked a cycle too late"),
     Mutation(file=_FILE, find="o.lookup.eq(lookup)", replace="o.lookup.eq(0)",

@@ -21,9 +21,13 @@ _COMMAND = {
     "xcup": "synth_xilinx -family xcup -flatten -noiopad -noclkbuf -uram",
     "ecp5": "synth_ecp5",
 }
-_PACKED = ["chtype -set DSP48E1 t:DSP48E2", "xilinx_dsp -family xc7", "chtype -set DSP48E2 t:DSP48E1"]
+_PACKED = [
+    "chtype -set DSP48E1 t:DSP48E2", "xilinx_dsp -family xc7",
+    'setparam -set AMULTSEL "AD" r:USE_DPORT=TRUE', "setparam -unset USE_DPORT t:DSP48E1",
+    "chtype -set DSP48E2 t:DSP48E1",
+]
 """Registers and adders around a multiplier move into its DSP. Yosys does that for 7 series alone, whose DSP48E1 has the
-same registers, the same post-adder and the same OPMODE."""
+same registers, pre-adder and post-adder and the same OPMODE; it only says in another way that the pre-adder is used."""
 _LUTS = [
     "opt_expr -mux_undef -noclkinv", "abc -luts 6:1,2,4", "clean", "techmap -map +/xilinx/ff_map.v",
     "xilinx_srl -fixed -minlen 3", "techmap -map +/xilinx/lut_map.v -map +/xilinx/cells_map.v -D LUT_WIDTH=6",

@@ -31,7 +31,7 @@ def test_operands(name: str) -> None:
 class Memories:
     """The activation memories, which answer a cycle after they are read, the softmax, which answers after its latency
     (here with a table of the beat's address), and the memory of the lanes, which answers after its latency (here with a
-    table of all that it is asked)."""
+    table of all that it is asked, and with 0 when it is not)."""
 
     def __init__(self, bench: Bench, dut: Any, c: Config) -> None:
         rng = bench.rng
@@ -50,7 +50,7 @@ class Memories:
             self.bits[name] = [pack(layout, row) for row in self.values[name]]
         self._address = {"normed": 0, "gather": 0}
         self._asked: deque[int] = deque()
-        self._questions: deque[int] = deque()
+        self._questions: deque[int | None] = deque()
         self._offset = dict(array_beat(c))["address"].offset
         self.c = c
         self.reads = Counter[str]()
@@ -62,8 +62,8 @@ class Memories:
             getattr(self.dut, name).value = self.bits[name][address]
         late = self._asked.popleft() if len(self._asked) == Osu.PROBABILITY_LATENCY else 0
         self.dut.probability.value = self.bits["probability"][late]
-        late = self._questions.popleft() if len(self._questions) == LaneMemory.latency else 0
-        self.dut.lanes.value = self.bits["lanes"][late]
+        row = self._questions.popleft() if len(self._questions) == LaneMemory.latency else None
+        self.dut.lanes.value = 0 if row is None else self.bits["lanes"][row]
 
     def sample(self) -> None:
         d = self.dut
@@ -75,7 +75,7 @@ class Memories:
         ask = int(d.o_ask__valid.value)
         self.reads["lanes"] += ask
         row = answer_row(**unpack(lane_question(self.c), int(d.o_ask__payload.value)))
-        self._questions.append(row if ask else (row + 1) % ROWS)
+        self._questions.append(row if ask else None)
 
     def clear(self) -> None:
         self._asked.clear()
@@ -127,8 +127,9 @@ class Fixture:
             self.bench.check(came["beat"], sent["beat"], "beat")
             self.bench.check(came["tcu"], int(is_row), "row product")
             self.bench.check(came["lookup"], int(is_lookup), "of table entries")
-            actual = came["operand_vector" if is_row else "operand_broadcast"]
-            self.bench.check(actual, self.memories.values[memory][row], operand.name)
+            vector, broadcast = came["operand_vector"], came["operand_broadcast"]
+            self.bench.check(vector if is_row else broadcast, self.memories.values[memory][row], operand.name)
+            self.bench.check(np.any(broadcast if is_row else vector), False, "the other operand")
         self.bench.check(+self.memories.reads, +self.used, "reads of the memories")
         latency = {out - into for into, out in zip(self.i.cycles, self.o.cycles, strict=True)}
         self.bench.check(latency, {OperandFetch(self.c).latency}, "latency")

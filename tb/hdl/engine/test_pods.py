@@ -104,8 +104,8 @@ class _Harness:
             octets = (np.asarray(weights) >> (8 * plane) & 0xFF).astype(np.uint8).tobytes()
             items.append({
                 "beat": int.from_bytes(octets, "little"),
-                "operand_broadcast": rng.integers(-1 << 16, 1 << 16, c.pods) if broadcast is None else broadcast,
-                "operand_vector": rng.integers(-1 << 16, 1 << 16, (c.lanes, c.pods)) if vector is None else vector,
+                "operand_broadcast": [0] * c.pods if broadcast is None else broadcast,
+                "operand_vector": [[0] * c.pods] * c.lanes if vector is None else vector,
                 **kind, "unsigned": int(planes == 2 and plane == 0), "high": plane,
                 "first": int(first), "last": int(last),
                 "shift": shift if last else int(rng.integers(32)), "tag": tag if last else int(rng.integers(2)),
