@@ -20,8 +20,8 @@ class ListOut(wiring.Component):
     """Sends the lists of the first `tokens` tokens in order, of each at most `best` entries and an `end` word, a word a
     cycle.
 
-    `i` is taken when nothing is being sent (`idle`); then `pod` and `place` show the sorter which `entry` is meant, in
-    the same cycle. `tokens` and `best`, 1 or more, and the lists stand still until all is sent. Reset drops the rest.
+    `i` is taken when nothing is being sent (`idle`); `pod` and `place` show the sorter which `entry` is meant in the
+    next cycle. `tokens` and `best`, 1 or more, and the lists stand still until all is sent. Reset drops the rest.
     """
 
     latency = 1
@@ -45,18 +45,21 @@ class ListOut(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         how, word, entry = Signal(sending()), self.o.payload, self.entry
-        more = entry.valid & (self.place < Mux(how.one, 1, self.best))
+        pod, place = Signal.like(self.pod), Signal.like(self.place)  # of the word
+        more = entry.valid & (place < Mux(how.one, 1, self.best))
         m.d.comb += [
             self.i.ready.eq(self.idle), self.o.valid.eq(~self.idle),
-            word.end.eq(~more), word.result.eq(how.result), word.pod.eq(self.pod),
-            word.value.eq(entry.value), word.index.eq(entry.index),
+            word.end.eq(~more), word.result.eq(how.result), word.pod.eq(pod),
+            word.value.eq(entry.value), word.index.eq(entry.index), self.pod.eq(pod), self.place.eq(place),
         ]
         with m.If(self.i.valid & self.idle):
             m.d.sync += [how.eq(self.i.payload), self.idle.eq(0)]
         with m.If(self.o.valid & self.o.ready):
-            m.d.sync += self.place.eq(self.place + 1)
+            m.d.comb += self.place.eq(place + 1)
             with m.If(~more):
-                m.d.sync += [self.place.eq(0), self.pod.eq(self.pod + 1)]
-                with m.If(self.pod + 1 == self.tokens):
-                    m.d.sync += [self.pod.eq(0), self.idle.eq(1)]
+                m.d.comb += [self.place.eq(0), self.pod.eq(pod + 1)]
+                with m.If(pod + 1 == self.tokens):
+                    m.d.comb += self.pod.eq(0)
+                    m.d.sync += self.idle.eq(1)
+        m.d.sync += [pod.eq(self.pod), place.eq(self.place)]
         return m

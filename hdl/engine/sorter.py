@@ -30,7 +30,7 @@ class Sorter(wiring.Component):
     a queue while those before it are sorted in, `insertion(entries, beaten)` cycles each and never more than 5; `i`
     stops only while the queue is full. Among rows in no particular order such items soon become rare, and an item a
     cycle gets through.
-    `idle`: no item is inside. Then, in the same cycle, `entry` is that at `place` of the list of `pod` (below `pods`).
+    `idle`: no item is inside. Then, in the next cycle, `entry` is that at `place` of the list of `pod` (below `pods`).
     `clear` empties all lists in the next cycle, what is taken in its own cycle included; reset does so too.
 
     A list lies in several memories, as at most four words with a place in each. An item meets a word a cycle, the last
@@ -116,7 +116,8 @@ class Sorter(wiring.Component):
             m.d.sync += [
                 new.index.eq(~item.index), new.value.eq(Cat(item.value[:31], ~item.value[31])), new_pod.eq(item.pod)]
 
-        # the item that is sorted in: the word of entries that it meets, which of these do not exist
+        # the item that is sorted in: the word of entries that it meets, which of these do not exist. Without an item
+        # the word that is shown
         key, pod, word = Signal(key_shape, reset_less=True), Signal(pod_shape, reset_less=True), Signal(word_shape)
         absent, beaten = Signal(together), Signal(together)
         sorting, meeting, moved = Signal(), Signal(), Signal()  # busy; there is a word; all behind it are beaten
@@ -127,7 +128,11 @@ class Sorter(wiring.Component):
             load.eq(waiting & ~beaten[0]), count.eq(counts[of(queued_pod)]),
             self.idle.eq(~new_valid & ~waiting & ~sorting),
         ]
-        with m.If(sorting):
+        place = Signal.like(self.place)  # that is shown
+        m.d.sync += place.eq(self.place)
+        with m.If(~sorting):
+            m.d.sync += [word.eq((self.place // together)[:len(word)]), pod.eq(self.pod)]
+        with m.Else():
             m.d.sync += [
                 word.eq(word - 1), absent.eq(0), sorting.eq(beaten[0]), moved.eq(beaten[0]),
                 meeting.eq(beaten[0] & (word != 0)),
@@ -156,7 +161,7 @@ class Sorter(wiring.Component):
         for bank, (meet, move) in enumerate(ports):
             before = (bank - 1) % together
             m.d.comb += [
-                meet.addr.eq(Mux(sorting, Cat(word, pod), Cat((self.place // together)[:len(word)], self.pod))),
+                meet.addr.eq(Cat(word, pod)),
                 beaten[bank].eq(meeting & (absent[bank] | (key.as_value() > read[bank].as_value()))),
                 move.data.eq(Mux(beaten[before], read[before], key)),
             ]
@@ -168,12 +173,12 @@ class Sorter(wiring.Component):
         m.d.comb += [set_low.addr.eq(pod), set_low.data.eq(move.data.value),
                      set_low.en.eq(move.en & (move.addr[:len(word)] == last) & (counts[of(pod)] == depth))]
         shown = Signal(key_shape)
-        with m.Switch(self.place % together):
+        with m.Switch(place % together):
             for bank in range(together):
                 with m.Case(bank):
                     m.d.comb += shown.eq(read[bank])
         m.d.comb += [
             self.entry.index.eq(~shown.index), self.entry.value.eq(Cat(shown.value[:31], ~shown.value[31])),
-            self.entry.valid.eq(self.place < counts[of(self.pod)]),
+            self.entry.valid.eq(place < counts[of(pod)]),
         ]
         return m

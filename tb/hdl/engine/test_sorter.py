@@ -80,11 +80,11 @@ class Partner:
         return (found["value"], found["index"]) if found["valid"] else None
 
     async def check(self) -> None:
-        """all places of all lists, in any order; one is looked at in a cycle"""
+        """all places of all lists, in any order; one is looked at in a cycle, and there in the next"""
         for place in self.bench.rng.permutation(self.c.pods * self.depth):
             pod, at = divmod(int(place), self.depth)
             self.dut.pod.value, self.dut.place.value = pod, at
-            await self.bench.settle()
+            await self.bench.cycle()
             expected = self.lists[pod][at] if at < len(self.lists[pod]) else None
             self.bench.check(self.entry(), expected, f"entry {at} of pod {pod}")
         self.bench.check(int(self.dut.idle.value), 1, "idle")
