@@ -17,6 +17,10 @@ def _range_shape(low: int, high: int) -> Shape:
     return Shape.cast(range(low, high + 1))
 
 
+BLOCK_ROM = 256
+"""entries from which on a table lies in a block RAM: in logic it would take about 100 LUTs"""
+
+
 class InterpolatedRom(wiring.Component):
     """`base[index] + sign * round_shift(step[index] * fraction, fraction_bits)`, one look-up a cycle.
 
@@ -50,7 +54,8 @@ class InterpolatedRom(wiring.Component):
         entry = data.StructLayout({"base": _range_shape(int(self._base.min()), int(self._base.max())),
                                    "step": _range_shape(int(self._step.min()), int(self._step.max()))})
         rows = [{"base": int(b), "step": int(s)} for b, s in zip(self._base, self._step, strict=True)]
-        m.submodules.rom = rom = Memory(shape=entry, depth=len(rows), init=rows)
+        style = {"rom_style": "block"} if len(rows) >= BLOCK_ROM else {}
+        m.submodules.rom = rom = Memory(shape=entry, depth=len(rows), init=rows, attrs=style)
         read = rom.read_port()
         m.d.comb += [read.addr.eq(self.i.p.index), read.en.eq(1)]
 

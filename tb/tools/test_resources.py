@@ -120,6 +120,7 @@ def test_mapping_of_a_memory() -> None:
         assert (used.bram36, used.uram, used.lutram) == (bram, uram, lutram), (width, depth)
     table = Ram(use="", width=25, depth=256, rom=True)
     assert mapped(table, "xcup") == Utilisation(family="xcup")  # becomes logic
+    assert mapped(Ram(use="", width=25, depth=256, rom=True, block=True), "xcup").bram36 == 0.5
     assert mapped(Ram(use="", width=25, depth=1024, rom=True), "xcup").bram36 == 1
     waiting = Ram(use="", width=64, depth=512, clocked=False)
     assert mapped(waiting, "xcup").bram36 == 0  # a block RAM answers a cycle later

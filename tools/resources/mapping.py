@@ -6,6 +6,7 @@ and `synth_ecp5` give it. `tb/tools/test_resources.py` compares with Yosys.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -67,6 +68,8 @@ def mapped(ram: Ram, family: str) -> Utilisation:
     """What the `count` memories take. Tables of constants and tiny memories that become logic take nothing here: they
     are part of the fitted logic."""
     best, used = ram.width * ram.depth * (_ROM_BIT[family] if ram.rom else _BIT), Utilisation(family=family)
+    if ram.block:
+        best = math.inf
     for kind in _KINDS[family]:
         if (ram.rom and not kind.rom) or (kind.clocked and not ram.clocked):
             continue

@@ -33,6 +33,8 @@ class Ram:
     parts: int = 1
     """of a word, equally wide, that are written one by one"""
     rom: bool = False
+    block: bool = False
+    """has to be a block RAM, whatever is cheaper"""
     dual: bool = False
     clocked: bool = True
     """the read port has a register; else a word is there in the cycle of its address"""
@@ -79,8 +81,11 @@ def _buffer(width: int, count: int = 1) -> Ram:
 
 def _rom(use: str, table: tuple[NDArray, NDArray], count: int = 1) -> Ram:
     """`InterpolatedRom`: base and step of a segment, each as wide as its values need"""
+    from ...hdl.common.interpolate import BLOCK_ROM
+
     base, step = table
-    return Ram(use=use, width=range_bits(base) + range_bits(step), depth=len(base), count=count, rom=True)
+    return Ram(use=use, width=range_bits(base) + range_bits(step), depth=len(base), count=count, rom=True,
+               block=len(base) >= BLOCK_ROM)
 
 
 def range_bits(values: NDArray) -> int:
