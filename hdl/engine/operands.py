@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -73,17 +73,18 @@ class OperandFetch(wiring.Component):
     @property
     def latency(self) -> int:
         """cycles from `i` to `o`"""
-        return Osu.PROBABILITY_LATENCY
+        return Osu.PROBABILITY_LATENCY + 1  # a register before the multipliers
 
     @property
     def read_latency(self) -> int:
         """cycles from `i` to `address`"""
-        return self.latency - 1
+        return self.latency - 2
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         c = self._c
-        valid, payload = self.i.valid, self.i.payload
+        valid, payload, o = self.i.valid, self.i.payload, self.o.payload
+        elements = {Operand.NORMED: self.normed, Operand.GATHER: self.gather, Operand.PROBABILITY: self.probability}
         for stage in range(self.latency):
             if stage == self.latency - LaneMemory.latency:
                 ask, is_vector = self.o_ask.payload, payload.operand == Operand.VECTOR
@@ -98,11 +99,19 @@ class OperandFetch(wiring.Component):
                     self.read.normed.eq(valid & (payload.operand == Operand.NORMED)),
                     self.read.gather.eq(valid & (payload.operand == Operand.GATHER)),
                 ]
+            if stage == self.latency - 1:
+                for p in range(c.pods):
+                    element = Signal(signed(OPERAND_BITS), name=f"element_{p}")
+                    with m.Switch(payload.operand):
+                        for operand, values in elements.items():
+                            with m.Case(operand):
+                                m.d.comb += element.eq(values[p])
+                    with m.If(valid):
+                        m.d.sync += o.operand_broadcast[p].eq(element)
             next_valid = Signal(name=f"valid_{stage}")
             next_payload = Signal(array_beat(c), name=f"beat_{stage}", reset_less=True)
             m.d.sync += [next_valid.eq(valid), next_payload.eq(payload)]
             valid, payload = next_valid, next_payload
-        o = self.o.payload
         lookup = payload.operand == Operand.LOOKUP
         m.d.comb += [
             self.o.valid.eq(valid),
@@ -118,10 +127,4 @@ class OperandFetch(wiring.Component):
             o.tag.eq(payload.tag),
             o.packed.eq(payload.packed),
         ]
-        sources = {Operand.NORMED: self.normed, Operand.GATHER: self.gather, Operand.PROBABILITY: self.probability}
-        for p in range(c.pods):
-            with m.Switch(payload.operand):
-                for operand, values in sources.items():
-                    with m.Case(operand):
-                        m.d.comb += o.operand_broadcast[p].eq(values[p])
         return m
