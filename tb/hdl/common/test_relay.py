@@ -54,6 +54,19 @@ async def full_rate(dut: Any) -> None:
 
 
 @cocotb.test()
+async def busy_on_the_way(dut: Any) -> None:
+    """from the cycle behind its transfer on, a word keeps it from being idle"""
+    f = Fixture(dut)
+    await f.bench.reset()
+    f.o.pause = 1.0
+    await f.i.send(f.words(1))
+    for _ in range(f.places + 1):
+        f.bench.check(int(dut.idle.value), 0, "idle")
+        await f.bench.cycle()
+    f.bench.check(int(dut.o__valid.value), 1, "valid")
+
+
+@cocotb.test()
 async def places_and_reset(dut: Any) -> None:
     """as many words are taken as there are places while nobody takes them; reset forgets them"""
     f = Fixture(dut)

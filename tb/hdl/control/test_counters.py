@@ -26,7 +26,7 @@ class Fixture:
 
     def __init__(self, dut: Any) -> None:
         self.dut = dut
-        self.bench = Bench(dut, limit=10_000)
+        self.bench = Bench(dut, limit=20_000)
         self.counts = np.zeros(COUNTERS, np.int64)
         self.opcode, self.stood = 0, 2  # for so many cycles
         for name in ("clear", "run", "events", "opcode", "index"):
@@ -76,6 +76,18 @@ async def random_events(dut: Any) -> None:
     await f.cycles(100, 0.8)
     await f.check()
     f.bench.check(len(dut.value), COUNTER_BITS, "width")
+
+
+@cocotb.test()
+async def clear_in_full_run(dut: Any) -> None:
+    """what comes up to the cycle before it does not count, whatever is served in that cycle"""
+    f = Fixture(dut)
+    await f.bench.reset()
+    for cycles in range(20, 40):
+        await f.cycles(cycles, 1.0)
+        await f.clear()
+        await f.cycles(cycles % 3, 1.0)
+        await f.check()
 
 
 @cocotb.test()

@@ -474,6 +474,15 @@ async def follows_a_norm(dut: Any) -> None:
 
 
 @cocotb.test()
+async def operand_stays(dut: Any) -> None:
+    """without blocks all tiles read the same elements, however many there are"""
+    f = Fixture(dut)
+    await f.run(f.program(encode(Opcode.GEMV, planes=1, constant=1, source=1, length=2, tiles=70, operand=9)),
+                random_context(f.c, f.rng))
+    f.bench.check([beat["address"] for beat in f.out["o_array"].values], [9, 10] * 70, "elements read")
+
+
+@cocotb.test()
 async def packed_tiles(dut: Any) -> None:
     """entries of lookup tables are packed in a pass of one token, nothing else is"""
     f = Fixture(dut)

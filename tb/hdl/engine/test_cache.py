@@ -137,6 +137,22 @@ async def full_rate(dut: Any) -> None:
 
 
 @cocotb.test()
+async def two_tiles_wait(dut: Any) -> None:
+    """while nobody takes a write two tiles are filled, behind one whose writes, two at most, are on their way"""
+    partner = Partner(dut, limit=20_000)
+    bench, c = partner.bench, partner.c
+    await bench.reset()
+    op = random_op(bench.rng, c, heads=6, head_tiles=1, planes=1, value=False, base=0, tokens=c.pods)
+    partner.o.pause = 1.0
+    partner.o.expect(op.writes())
+    await partner.start(op, 0.0)
+    await bench.cycle(6 * c.lanes * c.pods + 10)
+    bench.check(len(partner.i.cycles), (2 + (c.pods <= 2)) * c.lanes, "elements taken")
+    partner.o.pause = 0.0
+    await partner.o.drained()
+
+
+@cocotb.test()
 async def elements_of_the_next_op(dut: Any) -> None:
     """those that come early wait until that op is taken"""
     partner = Partner(dut, limit=20_000)
