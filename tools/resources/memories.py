@@ -118,7 +118,7 @@ def _engine(c: Config) -> Iterable[Ram]:
     from ...hdl.registers import COUNTERS
 
     p, lanes, beat, num, lim = c.pods, c.lanes, c.beat_bits, c.numerics, c.limits
-    yield _fifo("beat FIFO", beat + 1, c.memory.fifo_beats)
+    yield _fifo("beat FIFO", beat, c.memory.fifo_beats)
     yield Ram(use="residual", width=num.residual_bits * p, depth=lim.max_hidden, parts=p)
     yield Ram(use="normed activations", width=16 * p, depth=lim.max_hidden)
     yield Ram(use="gathered activations", width=16 * p, depth=c.gather_depth, parts=p)
@@ -141,7 +141,7 @@ def _engine(c: Config) -> Iterable[Ram]:
     yield Ram(use="counters", width=COUNTER_BITS, depth=COUNTERS, clocked=False)
 
     # queues
-    yield _fifo("queues", beat + 1, PROGRAM_FIFO)
+    yield _fifo("queues", beat, PROGRAM_FIFO)
     yield _fifo("queues", fetched_op().size, OP_QUEUE)
     yield _fifo("queues", AddressGenerator.READS.bits, OP_QUEUE)
     address = c.memory.address_bits
