@@ -114,6 +114,7 @@ class LaneMemory(wiring.Component):
             return code ^ within, delay(m, within, 1, name=name)
 
         asked = delay(m, self.i_ask.valid, 1, name="asked")
+        answered = delay(m, asked, 1, name="answered")  # `values` may be other than 0
         pairs = delay(m, nibbles, 1, name="pairs")
         for i in range(c.lanes):
             if i % 2 == 0:
@@ -139,7 +140,8 @@ class LaneMemory(wiring.Component):
                     read_pair.addr.eq(Cat(pair_code, ask.row)), read_pair.en.eq(self.i_ask.valid & nibbles),
                 ]
                 added = [Mux(pairs, read_pair.data[pair_pod if p == 0 else p], 0) for p in range(c.pods)]
-            for p in range(c.pods):
-                entry_sum = read.data[main_pod if p == 0 else p] + added[p]
-                m.d.sync += self.values[i][p].eq(Mux(asked, entry_sum, 0))
+            with m.If(asked | answered):
+                for p in range(c.pods):
+                    entry_sum = read.data[main_pod if p == 0 else p] + added[p]
+                    m.d.sync += self.values[i][p].eq(Mux(asked, entry_sum, 0))
         return m
