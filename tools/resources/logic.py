@@ -22,16 +22,15 @@ KINDS = ("lut", "ff", "carry", "lutram")
 """fields of `Utilisation` that are fitted"""
 
 
-def features(part: str, config: Config) -> dict[str, float]:
-    """What the logic of an engine or of the hub grows with, the most important first."""
+def features(part: str, kind: str, config: Config) -> dict[str, float]:
+    """What cells of a `kind` in the logic of an engine or of the hub grow with, the most important first."""
     engines, lanes, pods = config.engines, config.lanes, config.pods
-    if part == "hub":
+    if part == "engine":
+        return {"once": 1, "lanes": lanes, "pods": pods, "candidates": config.limits.max_candidates}
+    if kind == "ff":
         return {"once": 1, "engines": engines, "pods": pods}
-    return {
-        "once": 1,
-        "lanes × pods": lanes * pods,
-        "candidates": config.limits.max_candidates,
-    }
+    levels = 1 + (engines - 1).bit_length()
+    return {"once": 1, "engines": engines, "pods × levels of the merge trees": pods * levels}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,19 +49,22 @@ class Fit:
 
 def logic(part: str, config: Config) -> Utilisation:
     """the fitted cells of an engine or of the hub, beside those of its memories"""
-    at, costs = features(part, config), fit(part).costs
-    return Utilisation(family="xcup", **{
-        kind: round(sum(cost * at[name] for name, cost in costs[kind].items())) for kind in KINDS})
+    costs = fit(part).costs
+    cells = {}
+    for kind in KINDS:
+        at = features(part, kind, config)
+        cells[kind] = round(sum(cost * at[name] for name, cost in costs[kind].items()))
+    return Utilisation(family="xcup", **cells)
 
 
 @cache
 def fit(part: str) -> Fit:
     """the fit of `part` to the points of `grid.json`, by least squares of the relative error"""
     of = [p for p in points() if p.part == part]
-    rows = np.array([list(features(part, p.config).values()) for p in of], float)
-    names = list(features(part, of[0].config))
     costs, errors = {}, {}
     for kind in KINDS:
+        rows = np.array([list(features(part, kind, p.config).values()) for p in of], float)
+        names = list(features(part, kind, of[0].config))
         all_cells = np.array([getattr(p.used, kind) for p in of], float)
         memory = np.array([getattr(of_memories(part, p.config, "xcup"), kind) for p in of], float)
         fitted = all_cells - memory
