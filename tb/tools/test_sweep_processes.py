@@ -32,6 +32,8 @@ GRID = ("stories260k", "--rtl", "never", "--context", "40", "--grid", "engines=1
 POINTS = 8
 LIMIT = 120.0
 """seconds for whatever is waited for here, on the slowest of computers"""
+CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+"""Ctrl-C counts, though a shell has its background jobs, of which this may be one, ignore it"""
 MAIN = "import sys; from lpu.tools.cli import main; sys.exit(main())"
 HELD = """
 import sys, time
@@ -54,8 +56,8 @@ sys.exit(main())
 
 def start(out: Path, *options: str, held: tuple[int, Path] | None = None) -> subprocess.Popen[str]:
     """the sweep in a process group of its own, `held` after so many points until there is that file"""
-    command = [sys.executable, "-c", HELD if held else MAIN, "sweep", *GRID, "--out", str(out), "--json", *options,
-               *map(str, held or ())]
+    command = [sys.executable, "-c", CTRL_C + (HELD if held else MAIN), "sweep", *GRID, "--out", str(out), "--json",
+               *options, *map(str, held or ())]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                             start_new_session=True)
 

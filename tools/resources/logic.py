@@ -1,7 +1,7 @@
 """LUTs, flip-flops and carry cells of an engine and of the hub: linear in what they are built of, fitted to `grid`.
 
 Memories that are made of LUTs are counted by shape (`mapping`) and not fitted; shift registers are fitted with the
-rest, and so are the bits of memories that nobody reads and Yosys leaves out, as a negative cost.
+rest.
 """
 
 from __future__ import annotations
