@@ -8,6 +8,7 @@ from .exchange import Sent, Tile
 
 _RECORDS = 4
 """beats of records before each tile of a head's last block of values"""
+_NEVER = 1e18
 
 
 class Attention:
@@ -21,6 +22,8 @@ class Attention:
         e = self._engine = engine
         self._op = op
         self._out: list[Tile] = []
+        self._waiting: list[tuple[float, int]] = []  # finished tiles: when the requantiser can take them; words
+        self._served = LONG_AGO  # the last of them has gone through
         self._at = e.taken + 1
         self._asked = e.asked + 1.0
         block = e.config.numerics.block
@@ -33,9 +36,10 @@ class Attention:
             if i > 0:
                 number, keys = items[i - 1]
                 self._values(number, keys, ready[i - 1], number == blocks - 1)
+        self._let_through(_NEVER, _NEVER)
         e.asking = self._asked + 1
         if items:
-            e.idle = max(e.idle, e.drained[1] + e.timing.merge + e.element(e.now.tokens) + 1)
+            e.idle = max(e.idle, self._served + e.element(e.now.tokens) + 1)
         e.end(self._at + (2 if items else 1))
         self._out.reverse()
 
@@ -49,10 +53,33 @@ class Attention:
         self._asked += e.timing.product + 1
         row, tokens = op["kv_planes"] * op["head_tiles"], e.now.tokens
         end = e.beats(keys * row, self._at + 2, e.here(self._asked), op["key_address"])
+        first = end - (keys - 1) * row
         # a row takes so many cycles to leave as there are tokens, while those behind it wait
         e.rows = max(end + max(0, tokens - row) * keys + min(row, tokens) - 1, e.rows + keys * tokens)
         self._at = e.throttle(end, e.rows + e.timing.row - (e.timing.row_places - 1) * tokens)
+        self._let_through(first, e.rows)
         return e.rows + e.timing.scores
+
+    def _let_through(self, first: float, end: float) -> None:
+        """The requantiser takes rows of scores from `first` to `end`, which go before finished sums that have not got
+        through by then, since the array cannot wait for them."""
+        t, lanes, tokens = self._engine.timing, self._engine.config.lanes, self._engine.now.tokens
+        self._served = LONG_AGO
+        for behind, (start, words) in zip(range(len(self._waiting), 0, -1), self._waiting, strict=True):
+            start = max(start, self._served)
+            left = lanes - max(0, min(lanes, (first + t.row - start) // tokens))
+            self._serve(start + lanes * tokens if not left else max(start, end + t.row) + left * tokens, behind)
+            at = self._served - lanes * tokens + self._engine.element(tokens)
+            self._out.append(Tile(at, words, words, tokens))
+        self._waiting.clear()
+
+    def _serve(self, at: float, behind: int) -> None:
+        """the last word of the `behind`-th last tile has gone through: when it left the array, and gave back records"""
+        e, t, tokens = self._engine, self._engine.timing, self._engine.now.tokens
+        self._served = at
+        if behind <= 2:
+            e.drained[-behind] = max(e.drained[-behind], at - t.merge_turns - t.merge_words * tokens)
+            e.banks[-behind] = at - e.config.lanes * tokens / 4
 
     def _values(self, number: int, keys: int, ready: float, last: bool) -> None:
         """a block of values, the `last` of its head or not"""
@@ -77,6 +104,7 @@ class Attention:
             e.drained = [e.drained[1], leaves + (lanes - 1) * tokens + 1]
             if last:
                 words = max(0, min(lanes, op["head_dim"] - tile * lanes))
-                self._out.append(Tile(leaves + t.merge + e.element(tokens), words, words, tokens))
-                e.banks = [e.banks[1], leaves + t.merge + lanes * tokens * 3 / 4]
-                e.rows = max(e.rows, leaves + t.merge - t.row) + lanes * tokens  # through the same requantiser
+                start = max(leaves + t.merge, self._served, e.rows + t.row)  # behind rows of scores
+                self._waiting.append((start, words))
+                e.banks = [e.banks[1], LONG_AGO]
+                self._serve(start + lanes * tokens, 1)

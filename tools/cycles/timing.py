@@ -55,6 +55,9 @@ class Timing:
     reciprocal_token: int
     merge: int
     """from a sum of values to the epilogue"""
+    merge_turns: int
+    """turns of sums that fit between the array and a requantiser that takes rows, beside `merge_words` words"""
+    merge_words: int
     cache_tile: int
     """cycles of the cache packer for a tile beside one a beat"""
     lists: int
@@ -130,6 +133,8 @@ def _stated(config: Config) -> Timing:
         reciprocal=2 * Osu.reciprocal_latency(1) - Osu.reciprocal_latency(2),
         reciprocal_token=Osu.reciprocal_latency(2) - Osu.reciprocal_latency(1),
         merge=Merge.latency,
+        merge_turns=Merge.STAGES + CollectFifo.round_trip,
+        merge_words=CollectFifo.words,
         cache_tile=2,
         lists=ListMerge(config).latency + 2 * Boundary.latency + 2,
         sorter=requantise + Sorter.latency + 2,
