@@ -474,6 +474,20 @@ async def follows_a_norm(dut: Any) -> None:
 
 
 @cocotb.test()
+async def waits_for_a_slow_norm(dut: Any) -> None:
+    """a GEMV waits for each element on its own, which `Units` checks, and the head for all of them"""
+    f = Fixture(dut)
+    f.pace(0.0, 0.9, 1.0)
+    for op, early in ((encode(Opcode.GEMV, planes=1, tiles=2, length=60), True),
+                      (encode(Opcode.HEAD, beats=4, groups=2), False)):
+        await f.run(f.program(encode(Opcode.NORM, length=60), encode(Opcode.WAIT, count=1), op),
+                    random_context(f.c, f.rng))
+        busy = [f.units.first_cycle + k for k, past in enumerate(f.units.history) if not past["norm_idle"]]
+        assert len(busy) > 60
+        f.bench.check(f.out["o_array"].cycles[0] < busy[-1], early, "whether the array begins while the norm is at work")
+
+
+@cocotb.test()
 async def operand_stays(dut: Any) -> None:
     """without blocks all tiles read the same elements, however many there are"""
     f = Fixture(dut)
