@@ -114,7 +114,8 @@ class LaneMemory(wiring.Component):
             return code ^ within, delay(m, within, 1, name=name)
 
         asked = delay(m, self.i_ask.valid, 1, name="asked")
-        answered = delay(m, asked, 1, name="answered")  # `values` may be other than 0
+        over = Signal()  # `values` may be other than 0, and nothing follows
+        m.d.comb += over.eq(delay(m, asked, 1, name="answered") & ~asked)
         pairs = delay(m, nibbles, 1, name="pairs")
         for i in range(c.lanes):
             if i % 2 == 0:
@@ -140,8 +141,9 @@ class LaneMemory(wiring.Component):
                     read_pair.addr.eq(Cat(pair_code, ask.row)), read_pair.en.eq(self.i_ask.valid & nibbles),
                 ]
                 added = [Mux(pairs, read_pair.data[pair_pod if p == 0 else p], 0) for p in range(c.pods)]
-            with m.If(asked | answered):
+            with m.If(asked):
                 for p in range(c.pods):
-                    entry_sum = read.data[main_pod if p == 0 else p] + added[p]
-                    m.d.sync += self.values[i][p].eq(Mux(asked, entry_sum, 0))
+                    m.d.sync += self.values[i][p].eq(read.data[main_pod if p == 0 else p] + added[p])
+            with m.If(over):  # last: as the reset of the registers
+                m.d.sync += self.values[i].eq(0)
         return m

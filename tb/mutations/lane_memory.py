@@ -12,9 +12,9 @@ _BYTES = "tb/hdl/engine/test_lane_memory.py::test_lane_memory[bytes]"
 MUTATIONS = [
     Mutation(_FILE, "Mux(pairs, read_pair", "Mux(nibbles, read_pair", _SMALLEST,
              "the second memory counts by the next question's kind"),
-    Mutation(_FILE, "Mux(asked, entry_sum, 0)", "Mux(self.i_ask.valid, entry_sum, 0)", _SMALLEST,
+    Mutation(_FILE, "with m.If(asked):", "with m.If(self.i_ask.valid):", _SMALLEST,
              "an answer comes only with the next question"),
-    Mutation(_FILE, "Mux(asked, entry_sum, 0)", "entry_sum", _SMALLEST, "an answer stays"),
+    Mutation(_FILE, "& ~asked)", "& 0)", _SMALLEST, "an answer stays"),
     Mutation(_FILE, "Mux(nibbles, index[:4], index)", "index", _SMALLEST,
              "the high nibble changes the low one's entry"),
     Mutation(_FILE, "place_of(index[4:], ", "place_of(index[:4], ", _SMALLEST,
