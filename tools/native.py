@@ -35,7 +35,7 @@ class NativeSimulation:
                  verilog: Mapping[str, str] | None = None) -> None:
         if len(image_sizes) != config.channels:
             raise ImageError(f"{len(image_sizes)} memory images for {config.channels} channels: each needs one")
-        library = build(emit(config, debug=debug) if verilog is None else verilog, quiet=quiet)
+        library = build(emit(config, debug=debug, resting=True) if verilog is None else verilog, quiet=quiet)
         self.config = config
         self.simulation = Simulation(library, seed=seed, channels=config.channels)
         self._debug = debug

@@ -10,9 +10,15 @@ from amaranth.lib import wiring
 
 
 class Modules:
-    """What `hdl.emit.convert` gives `elaborate` as its platform: collects the components that `place` wants."""
+    """What `hdl.emit.convert` gives `elaborate` as its platform: collects the components that `place` wants.
 
-    def __init__(self) -> None:
+    With `resting`, units that stand still have clocks of their own (`rest`).
+    """
+
+    def __init__(self, *, resting: bool = False) -> None:
+        self.resting = resting
+        self.ports: dict[str, Value] = {}
+        """by name, those that a component has beside those of its signature"""
         self.components: dict[str, wiring.Component] = {}
         """by name of the Verilog module, in the order in which they were asked for"""
 

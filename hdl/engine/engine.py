@@ -10,6 +10,7 @@ from amaranth.lib.memory import Memory
 
 from ..common.payloads import OP_BITS, OpView, row_job
 from ..common.relay import Relay
+from ..common.rest import place_resting
 from ..config import Config
 from ..control.address import AddressGenerator
 from ..control.counters import Counters
@@ -84,21 +85,17 @@ class Engine(wiring.Component):
         sub.issue = issue = Issue(c)
         sub.operands = operands = OperandFetch(c)
         sub.pods = pods = Pods(c)
-        sub.parameters = parameters = ParameterBank(c)
-        sub.epilogue = epilogue = Epilogue(c)
-        sub.sources = sources = Sources(c)
-        sub.requantiser = requantiser = Requantiser(c, requantiser_tag())
-        sub.sfu = sfu = Sfu(c)
-        sub.router = router = Router(c)
-        sub.osu = osu = Osu(c)
-        sub.norm = norm = Norm(c, lead=operands.read_latency)
-        sub.embed = embed = Embed(c)
         sub.lane_memory = lane_memory = LaneMemory(c)
-        sub.magnitude = magnitude = Magnitude(c)
         sub.row_terms = row_terms = RowTerms(c)
         sub.row_records = row_records = RowRecords(c, Pods.ROW_FIFO)
-        sub.head = head = Head(c)
-        sub.cache = cache = CachePacker(c)
+        parameters, epilogue, sources, router = ParameterBank(c), Epilogue(c), Sources(c), Router(c)
+        requantiser, sfu, cache = Requantiser(c, requantiser_tag()), Sfu(c), CachePacker(c)
+        osu, norm, embed, magnitude, head = Osu(c), Norm(c, lead=operands.read_latency), Embed(c), Magnitude(c), Head(c)
+        place_resting(m, platform, "back", {
+            "parameters": parameters, "epilogue": epilogue, "sources": sources, "requantiser": requantiser, "sfu": sfu,
+            "router": router, "osu": osu, "norm": norm, "embed": embed, "cache": cache,
+        }, walking=("requantiser", "sfu", "router", "osu", "norm", "embed"))
+        place_resting(m, platform, "rank", {"magnitude": magnitude, "head": head}, walking=("magnitude", "head"))
         sub.counters = counters = Counters()
 
         for unit in (address, issue, epilogue, osu, cache, head):

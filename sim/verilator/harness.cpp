@@ -5,6 +5,9 @@
 // No output of an engine or of the hub depends on an input in the same cycle (hdl/engine/boundary.py). So a cycle is one
 // evaluation of each of them, in any order: all take the outputs that the others had before the clock rose. These are
 // kept twice, for even and odd cycles, so that nobody waits for anybody within a cycle.
+//
+// An engine says which of its units would change with the next edge of their own clock (hdl/common/rest.py); the others
+// do not get one, and nothing of them is evaluated.
 
 #include <algorithm>
 #include <atomic>
@@ -97,6 +100,13 @@ struct alignas(64) Engine {
         TO_ENGINE(INTO_ENGINE_OF)
     }
 #define FROM_MODEL(name, bits) said.name = model.name;
+    void wake(bool all) {
+#define WAKE(name) \
+        model.clk_##name = all | model.awake_##name; \
+        rested += !model.clk_##name; \
+        model.rootp->__Vtrigprevexpr___TOP__clk_##name##__0 = 0;
+        RESTING(WAKE)
+    }
     void give(FromEngine& said) const { FROM_ENGINE(FROM_MODEL) }
 
     void record(uint64_t now) {
@@ -114,6 +124,7 @@ struct alignas(64) Engine {
     FromEngine said[2] = {};
     std::string error;
     std::vector<Span> spans;
+    uint64_t rested = 0;  // edges that clocks of units did not get
 };
 
 class Harness {
@@ -177,7 +188,7 @@ public:
     Memories<Memory> memories;
     std::vector<std::unique_ptr<Engine>> engines;
     std::vector<uint8_t> trace;
-    bool tracing = false, recording = false;
+    bool tracing = false, recording = false, sleepless = false;
     uint64_t cycles = 0;
     std::string error;
 
@@ -195,6 +206,7 @@ private:
             memories.ports[e].sample(cycles);
             if (!memories.ports[e].error.empty()) failed_.store(true, std::memory_order_relaxed);
         }
+        engine.wake(sleepless);
         cycle(engine.model, engine.error);
         if (!engine.error.empty()) failed_.store(true, std::memory_order_relaxed);
         engine.give(engine.said[(turn_ + 1) % 2]);
@@ -295,6 +307,11 @@ void lpu_delete(void* h) { delete static_cast<Harness*>(h); }
 const char* lpu_error(void* h) { return static_cast<Harness*>(h)->error.c_str(); }
 uint64_t lpu_cycles(void* h) { return static_cast<Harness*>(h)->cycles; }
 void lpu_reset(void* h, uint32_t cycles) { static_cast<Harness*>(h)->reset(cycles); }
+
+// Evaluate all units in every cycle, also those that stand still.
+void lpu_sleepless(void* h, int on) { static_cast<Harness*>(h)->sleepless = on != 0; }
+
+uint64_t lpu_rested(void* h, uint32_t engine) { return static_cast<Harness*>(h)->engines[engine]->rested; }
 
 unsigned lpu_engines() { return ENGINES; }
 unsigned lpu_beat() { return Memory::BEAT; }

@@ -16,7 +16,7 @@ def header(hub: str, engine: str) -> str:
 
     ENGINES; EXCHANGE_BYTES, 0 without debug ports; ACTIVITY, 1 if engines say what they do. Lists of engine ports:
     BROADCAST(X) calls X(name) for those from the hub to all; TO_ENGINE(X) and FROM_ENGINE(X) call X(name, bits) for
-    those between the hub and each engine.
+    those between the hub and each engine; RESTING(X) calls X(name) for each clock `clk_name` that may be stopped.
     """
     ours, theirs = ports(engine, ENGINE), ports(hub, HUB)
     links = {n: port for n, port in ours.items() if f"engines__{n}" in theirs}
@@ -24,6 +24,7 @@ def header(hub: str, engine: str) -> str:
     lists = {"BROADCAST": [f"X({_cpp(n)})" for n in ours if f"broadcast__{n}" in theirs]}
     for name, direction in (("TO_ENGINE", "input"), ("FROM_ENGINE", "output")):
         lists[name] = [f"X({_cpp(n)}, {bits})" for n, (way, bits) in links.items() if way == direction]
+    lists["RESTING"] = [f"X({n.removeprefix('clk_')})" for n in ours if n.startswith("clk_")]
     word = theirs.get("debug_exchange_word", ("output", 0))
     return "\n".join(["#pragma once", f"#define ENGINES {engines}",
                       f"#define EXCHANGE_BYTES {(word[1] + 7) // 8}", f"#define ACTIVITY {int('activity' in ours)}",

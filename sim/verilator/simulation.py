@@ -29,6 +29,8 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "error": (c_char_p, [c_void_p]),
     "cycles": (c_uint64, [c_void_p]),
     "reset": (None, [c_void_p, c_uint32]),
+    "sleepless": (None, [c_void_p, c_int]),
+    "rested": (c_uint64, [c_void_p, c_uint32]),
     "engines": (c_uint32, []),
     "beat": (c_uint32, []),
     "split": (None, [c_void_p, c_uint32]),
@@ -131,6 +133,14 @@ class Simulation:
     def reset(self, cycles: int = 4) -> None:
         """hardware reset; memories keep their contents and settings"""
         self._do("reset", cycles)
+
+    def evaluate_all(self, on: bool) -> None:
+        """evaluate all units in every cycle, also those that stand still: slower, and no answer changes"""
+        self._do("sleepless", int(on))
+
+    def rested(self) -> int:
+        """clock edges that units of all engines have not had, because they stood still"""
+        return sum(self._port("rested", engine) for engine in range(self.engines))
 
     # -- memories ---------------------------------------------------------------------------------------------
 
