@@ -172,7 +172,7 @@ def test_resting_units_would_not_have_moved(kind: dict[str, Any], shape: tuple[i
     for whole, part in zip(every, resting, strict=True):
         np.testing.assert_array_equal(whole, part)
     assert rested[0] == 0
-    assert rested[1] > 0.4 * 2 * len(every) * counts[-1]  # of two clocks
+    assert rested[1] > 0.4 * 4 * len(every) * counts[-1]  # of four clocks
 
 
 def search(comparison: Comparison, passes: int, rng: np.random.Generator) -> None:

@@ -80,17 +80,17 @@ class Engine(wiring.Component):
         ports = boundary.inside
         sub.reader = reader = Reader(c)
         sub.writer = writer = Writer(c)
-        sub.fetch = fetch = Fetch(c)
-        sub.address = address = AddressGenerator(c)
         sub.issue = issue = Issue(c)
         sub.operands = operands = OperandFetch(c)
         sub.pods = pods = Pods(c)
-        sub.lane_memory = lane_memory = LaneMemory(c)
         sub.row_terms = row_terms = RowTerms(c)
         sub.row_records = row_records = RowRecords(c, Pods.ROW_FIFO)
+        fetch, address, lane_memory = Fetch(c), AddressGenerator(c), LaneMemory(c)
         parameters, epilogue, sources, router = ParameterBank(c), Epilogue(c), Sources(c), Router(c)
         requantiser, sfu, cache = Requantiser(c, requantiser_tag()), Sfu(c), CachePacker(c)
         osu, norm, embed, magnitude, head = Osu(c), Norm(c, lead=operands.read_latency), Embed(c), Magnitude(c), Head(c)
+        place_resting(m, platform, "ahead", {"fetch": fetch, "address": address})
+        place_resting(m, platform, "lanes", {"lane_memory": lane_memory})
         place_resting(m, platform, "back", {
             "parameters": parameters, "epilogue": epilogue, "sources": sources, "requantiser": requantiser, "sfu": sfu,
             "router": router, "osu": osu, "norm": norm, "embed": embed, "cache": cache,
