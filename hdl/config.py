@@ -70,6 +70,10 @@ class Numerics:
         _in_range("numerics.value_shift", self.value_shift, 0, 12, "more would drop bits that the output keeps")
 
 
+LEAST_SHARD = 64
+"""vocabulary rows whose bounds the smallest memory of them keeps"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """The largest model that fits. The compiler refuses what exceeds one and names it."""
@@ -92,7 +96,7 @@ class Limits:
     """the same of indices of 4 bits, whose second tables have memories of their own: those of `max_index_beats` that
     may hold two indices a byte; 0: none"""
     max_shard: int = 16384
-    """vocabulary rows of an engine whose coarse scores are kept"""
+    """vocabulary rows of an engine whose bounds are kept, for a certified LM head to scan; 0: none, and no such head"""
 
     def __post_init__(self) -> None:
         _in_range(
@@ -105,7 +109,9 @@ class Limits:
         _in_range("limits.max_candidates", self.max_candidates, 1, 128, "a quarter of a list is compared at a time")
         _in_range("limits.max_index_beats", self.max_index_beats, 1, 16, "each is a table in every lane")
         _in_range("limits.max_nibble_beats", self.max_nibble_beats, 0, 16, "each is a second table in every lane")
-        _in_range("limits.max_shard", self.max_shard, 64, 1 << 20, "scores are kept on chip; row numbers have 20 bits")
+        if self.max_shard != 0:
+            _in_range("limits.max_shard", self.max_shard, LEAST_SHARD, 1 << 20,
+                      "0 keeps no bounds; row numbers have 20 bits")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,6 +246,11 @@ class Config:
         return min(self.limits.max_nibble_beats, self.limits.max_index_beats)
 
     @property
+    def certified(self) -> bool:
+        """whether bounds of vocabulary rows are kept: the LM head has a certified mode"""
+        return self.limits.max_shard != 0
+
+    @property
     def norm_beats(self) -> int:
         """beats of the records of the largest norm, gamma and beta of 16 bits an element"""
         return -(-4 * self.limits.max_hidden // self.lanes)
@@ -367,7 +378,7 @@ PRESETS: dict[str, Config] = {
                             max_candidates=8, max_index_beats=1, max_shard=512),
                memory=Memory(fifo_beats=32, max_burst=16, max_outstanding=4)),
         Config(name="kv260", engines=4, lanes=16, pods=4, board="kv260", clock_mhz=300.0,
-               limits=Limits(max_ffn=3072, max_index_beats=6, max_nibble_beats=0, max_shard=12800),
+               limits=Limits(max_ffn=3072, max_index_beats=6, max_nibble_beats=0, max_shard=0),
                memory=Memory(channels=1, fifo_beats=1024)),  # rides out eight refreshes: docs/memory.md
         Config(name="u200", engines=4, lanes=64, pods=4, board="u200", clock_mhz=300.0,
                limits=Limits(max_hidden=2048, max_ffn=8192, max_context=2048, max_index_beats=4)),

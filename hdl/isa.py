@@ -192,7 +192,8 @@ FIELDS: dict[Opcode, dict[str, Field]] = {
     },
     Opcode.SEARCH: {
         "nibbles": Field(0, 8, 1, "a byte is two 4-bit indices, the low one of the table with the even number"),
-        "margins": Field(0, 9, 1, "groups carry a beat of radii, and bounds are kept for FINE to scan"),
+        "margins": Field(0, 9, 1, "groups carry a beat of radii, and bounds are kept for FINE to scan; 0 where "
+                         "limits.max_shard is 0"),
         "address": Field(1, 0, 32, "shard of indices: groups of a beat of biases, with `margins` a beat of radii, then "
                          "`lanes` rows of `beats`"),
         "beats": Field(2, 0, 16, "beats of a row"),
@@ -206,7 +207,8 @@ FIELDS: dict[Opcode, dict[str, Field]] = {
         "slack": Field(7, 0, 32, "signed: added to all bounds"),
     },
     Opcode.FINE: {
-        "scan": Field(0, 8, 1, "after the candidates read all rows whose bound reaches the candidates' best logit"),
+        "scan": Field(0, 8, 1, "after the candidates read all rows whose bound reaches the candidates' best logit; 0 "
+                      "where limits.max_shard is 0"),
         "address": Field(1, 0, 32, "shard of the vocabulary table, as in HEAD"),
         "beats": Field(2, 0, 16, "beats of a row"),
         "operand": Field(2, 16, 16, "vector buffer row of the hidden state"),

@@ -45,6 +45,8 @@ def test_toml(tmp_path: Path) -> None:
     ({"numerics__block": 48}, ["numerics.block = 48", "power of two"]),
     ({"lanes": 128, "numerics__table_bits": 4}, ["numerics.table_bits = 4", "raise numerics.table_bits"]),
     ({"limits__max_head_dim": 20}, ["limits.max_head_dim = 20", "multiple of lanes"]),
+    ({"limits__max_shard": 63}, ["limits.max_shard = 63", "0 keeps no bounds"]),
+    ({"limits__max_shard": -1}, ["limits.max_shard = -1"]),
     ({"numerics": 3}, ["numerics must be a table"]),
 ], ids=str)
 def test_rules(changes: dict[str, Any], words: list[str]) -> None:
@@ -76,6 +78,12 @@ def test_sharing_of_memories() -> None:
     assert [preset(n).channels for n in ("kv260", "u200", "u250", "u55c", "v80")] == [1, 4, 4, 16, 32]
 
 
+def test_presets_that_keep_bounds() -> None:
+    """all but the one for the smallest UltraScale+ part"""
+    assert [name for name, config in PRESETS.items() if not config.certified] == ["kv260"]
+    assert preset("kv260").replace(limits__max_shard=12800).certified
+
+
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
         Config.load(tmp_path / "none.json")
@@ -92,11 +100,11 @@ def test_fingerprint_tells_machines_apart() -> None:
     same = [base.replace(name="x"), base.replace(clock_mhz=1.0), base.replace(memory__fifo_beats=1024),
             base.replace(loop_tokens=7)]
     other = [base.replace(engines=2), base.replace(lanes=16), base.replace(pods=2), base.replace(numerics__exp_bits=7),
-             base.replace(limits__max_ffn=2048)]
+             base.replace(limits__max_ffn=2048), base.replace(limits__max_shard=0)]
     same += [base.replace(memory__channels=1), base.replace(memory__page=1024)]  # an engine alone has no pages
     assert {c.fingerprint for c in same} == {base.fingerprint}
     four = base.replace(engines=4)
     assert four.fingerprint == four.replace(memory__channels=4).fingerprint
     shared = [four.replace(memory__channels=n, memory__page=p) for n in (1, 2) for p in (1024, 4096)]
     assert len({c.fingerprint for c in [four, *shared]}) == 5
-    assert len({c.fingerprint for c in [base, *other]}) == 6
+    assert len({c.fingerprint for c in [base, *other]}) == 7

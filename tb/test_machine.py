@@ -16,6 +16,7 @@ from lpu.tb.machine import Comparison
 from lpu.tb.random_model import random_model, with_coarse_head
 from lpu.tools.backend import Control, DeviceFault
 from lpu.tools.compiler import compile_model
+from lpu.tools.errors import CapacityError
 from lpu.tools.head_mode import HeadMode
 from lpu.tools.image import COARSE
 from lpu.tools.layout import memory_offset
@@ -212,6 +213,22 @@ class TestCoarseHead:
             comparison.backend.close()
         assert scanned > 20
         assert checks > 10_000
+
+    def test_without_bounds(self, rng: np.random.Generator) -> None:
+        """a machine that keeps none takes no cycle more for its heads, and has no certified one"""
+        shape, cycles = machine((2, 8, 2)), []
+        model = with_coarse_head(random_model(26, vocab=1001, **SHORT), 7, tiles=11, dims=3, bias=True)
+        for config in (shape, shape.replace(limits__max_shard=0)):
+            comparison, seed = Comparison(model, config, head=HeadMode("coarse", k=7)), np.random.default_rng(1)
+            search(comparison, 3, seed)
+            comparison.load(compile_model(model, config, head=HeadMode(k=5)))
+            search(comparison, 2, seed)
+            assert comparison.checks > 1_000
+            cycles.append(comparison.backend.cycles)
+            comparison.backend.close()
+        assert cycles[0] == cycles[1]
+        with pytest.raises(CapacityError, match=r"above limits\.max_shard = 0"):
+            compile_model(model, config, head=HeadMode("certified"))
 
     @pytest.mark.parametrize("k", [1, 2, 16, 32])
     @pytest.mark.parametrize("mode", ["full", "coarse", "certified"])

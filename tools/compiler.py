@@ -99,7 +99,7 @@ def regions(
 def _engines(model: QuantisedModel, config: Config, context: int | None, head: HeadMode) -> list[_Engine]:
     if context is not None:
         model = with_context(model, context)
-    check_shape(model, model.context, config)
+    check_shape(model, model.context, config, head)
     check_formats(model, config)
     check_head(model, config, head)
     return [_Engine(model, config, e, head) for e in range(config.engines)]

@@ -142,7 +142,7 @@ def prepare(
 
     Sizes are checked against `config` first. Raises `CapacityError`, `CalibrationError` or `ModelError`.
     """
-    check_shape(opened.shape, context or opened.shape.context, config)
+    check_shape(opened.shape, context or opened.shape.context, config, mode)
     if mode.coarse and opened.source is not None and recipe.text is not None:
         require_positions(opened.shape, len(encode(opened, read_documents(recipe.text), FIT_TOKENS)), recipe.miss_rate)
     made = integers(opened, config.numerics, recipe, progress=progress)

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..hdl.config import Config
+from ..hdl.config import LEAST_SHARD, Config
 from ..hdl.isa import FIELDS, Opcode
 from .errors import CapacityError
 from .head_mode import HeadMode
@@ -19,6 +19,7 @@ MAX_ROWS = 1 << 20
 """of the vocabulary: indices have 20 bits"""
 MAX_TABLES = 256
 """of the coarse head: entries of all tables are counted with the 16 bits of an exchange index"""
+_FULL = HeadMode()
 _LINEARS = ("query", "key", "value", "projection", "up", "down")
 
 
@@ -81,13 +82,14 @@ def _fixed(what: str, value: int, limit: str, most: int, remedy: str) -> Need:
     return Need(what=what, value=value, limit=limit, most=most, remedy=remedy)
 
 
-def shape_needs(model: Shape, context: int, config: Config) -> list[Need]:
-    """what `model`, at `context` positions, needs of each limit on its sizes"""
+def shape_needs(model: Shape, context: int, config: Config, mode: HeadMode = _FULL) -> list[Need]:
+    """what `model`, at `context` positions and with an LM head in this mode, needs of each limit on its sizes"""
     limits, lanes = config.limits, config.lanes
     head_tiles = ceil_div(model.head_dim, lanes)
     run = heads_per_engine(model.heads, model.kv_heads, config.engines)
     rows = max(run * head_tiles, ceil_div(model.hidden, lanes))
     most_heads = (1 << FIELDS[Opcode.ATTENTION]["heads"].bits) - 1
+    shard = max(LEAST_SHARD, ceil_div(ceil_div(model.vocab, lanes), config.engines) * lanes)
     cut = f", or keep fewer positions with --context {limits.max_context}"
     return [
         _settable("hidden size", model.hidden, "limits.max_hidden", limits.max_hidden),
@@ -97,13 +99,15 @@ def shape_needs(model: Shape, context: int, config: Config) -> list[Need]:
         _settable("head size in whole beats", head_tiles * lanes, "limits.max_head_dim", config.padded_head_dim),
         _settable("hidden state or queries in rows", rows, "limits.vector_rows", limits.vector_rows),
         _fixed("query heads of an engine", run, "what an op can count", most_heads, "use more --engines"),
+        _settable("bounds of an engine's vocabulary rows", shard if mode.certified else 0, "limits.max_shard",
+                  limits.max_shard, ", or take --lm-head coarse"),
         _fixed("vocabulary", model.vocab, "what indices can count", MAX_ROWS, "take a model with a smaller one"),
     ]
 
 
-def check_shape(model: Shape, context: int, config: Config) -> None:
-    """Raises `CapacityError` naming the first size of `model`, at `context` positions, that exceeds a limit."""
-    for need in shape_needs(model, context, config):
+def check_shape(model: Shape, context: int, config: Config, mode: HeadMode = _FULL) -> None:
+    """Raises `CapacityError` naming the first of `shape_needs` that exceeds a limit."""
+    for need in shape_needs(model, context, config, mode):
         need.check(model.name)
 
 
@@ -113,7 +117,6 @@ def head_needs(model: QuantisedModel, config: Config, mode: HeadMode) -> list[Ne
         return []
     head, limits, lanes = mode.head_of(model), config.limits, config.lanes
     shape = CoarseShape.of(head, lanes)
-    shard = ceil_div(ceil_div(model.vocab, lanes), config.engines) * lanes
     fewer = ", or fit fewer tables with lpu lmhead"
     coordinates = shape.tables * shape.dims
     ffn = coordinates - limits.max_hidden
@@ -122,8 +125,6 @@ def head_needs(model: QuantisedModel, config: Config, mode: HeadMode) -> list[Ne
         _settable("beats of an index row", shape.beats, "limits.max_index_beats", limits.max_index_beats, fewer),
         _settable("beats of a row of 4-bit indices", shape.beats if shape.nibbles else 0, "limits.max_nibble_beats",
                   limits.max_nibble_beats, fewer),
-        _settable("vocabulary rows of an engine", shard, "limits.max_shard", limits.max_shard,
-                  ", or use more --engines"),
         _fixed("tables of the coarse head", shape.tables, "what the exchange can count", MAX_TABLES,
                "fit fewer with lpu lmhead"),
         Need(what="coordinates of all tables, padding included,", value=coordinates,

@@ -501,7 +501,8 @@ class Issue(wiring.Component):
                     with m.If(search.groups == 0):
                         m.next = "NEXT"
             with m.State("SEARCH_TERMS"):
-                m.d.comb += self.o_terms.payload.radii.eq(search.margins)
+                if c.certified:
+                    m.d.comb += self.o_terms.payload.radii.eq(search.margins)
                 with m.If(pass_beat(self.o_terms)):
                     m.d.sync += count.eq(count + 1)
                     with m.If(count == search.margins):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, fifo, wiring
 from amaranth.lib.memory import Memory
 
@@ -88,14 +88,17 @@ class Engine(wiring.Component):
         fetch, address, lane_memory = Fetch(c), AddressGenerator(c), LaneMemory(c)
         parameters, epilogue, sources, router = ParameterBank(c), Epilogue(c), Sources(c), Router(c)
         requantiser, sfu, cache = Requantiser(c, requantiser_tag()), Sfu(c), CachePacker(c)
-        osu, norm, embed, magnitude, head = Osu(c), Norm(c, lead=operands.read_latency), Embed(c), Magnitude(c), Head(c)
+        osu, norm, embed, head = Osu(c), Norm(c, lead=operands.read_latency), Embed(c), Head(c)
         place_resting(m, platform, "ahead", {"fetch": fetch, "address": address})
         place_resting(m, platform, "lanes", {"lane_memory": lane_memory})
         place_resting(m, platform, "back", {
             "parameters": parameters, "epilogue": epilogue, "sources": sources, "requantiser": requantiser, "sfu": sfu,
             "router": router, "osu": osu, "norm": norm, "embed": embed, "cache": cache,
         }, walking=("requantiser", "sfu", "router", "osu", "norm", "embed"))
-        place_resting(m, platform, "rank", {"magnitude": magnitude, "head": head}, walking=("magnitude", "head"))
+        ranking: dict[str, Any] = {"head": head}
+        if c.certified:
+            ranking["magnitude"] = Magnitude(c)
+        place_resting(m, platform, "rank", ranking, walking=tuple(ranking))
         sub.counters = counters = Counters()
 
         for unit in (address, issue, epilogue, osu, cache, head):
@@ -153,16 +156,13 @@ class Engine(wiring.Component):
         word, entry = ports.i_exchange.payload, lane_memory.i_entry.payload
         pods_mask = Mux(ports.i_exchange.valid, word.pods, 0)
         to_residual, to_table = word.memory == Destination.RESIDUAL, Signal()
-        is_coordinate = word.memory == Destination.COORDINATE
-        to_gather = (word.memory == Destination.GATHER) | is_coordinate
+        to_gather = word.memory.matches(Destination.GATHER, Destination.COORDINATE)
         m.d.comb += [
             to_table.eq((word.memory == Destination.BYTE_TABLE) | (word.memory == Destination.NIBBLE_TABLE)),
             residual_write.addr.eq(word.index), residual_write.en.eq(Mux(to_residual, pods_mask, 0)),
             gather_write.addr.eq(word.index), gather_write.en.eq(Mux(to_gather, pods_mask, 0)),
             lane_memory.i_entry.valid.eq(ports.i_exchange.valid & to_table), entry.index.eq(word.index),
             entry.packed.eq(word.packed), entry.nibble.eq(word.memory == Destination.NIBBLE_TABLE),
-            magnitude.i.valid.eq(ports.i_exchange.valid & is_coordinate), magnitude.i.payload.pods.eq(word.pods),
-            magnitude.clear.eq(ports.start), magnitude.tokens.eq(ports.context.tokens),
             issue.arrived.eq(Mux(ports.i_exchange.valid, Mux(word.packed, c.entries_per_word, 1), 0)),
             residual_read.addr.eq(Mux(norm.idle, router.residual_address, norm.read_address)),
             residual_read.en.eq(router.residual_read | ~norm.idle),
@@ -172,13 +172,7 @@ class Engine(wiring.Component):
         ]
         for p in range(c.pods):
             m.d.comb += [residual_write.data[p].eq(word.data[p]), gather_write.data[p].eq(word.data[p]),
-                         entry.data[p].eq(word.data[p]), magnitude.i.payload.data[p].eq(word.data[p])]
-        clipped = Signal(c.pods)  # tokens of whose coordinates or table entries one was cut
-        cut = word.clipped & pods_mask
-        with m.If(ports.start):
-            m.d.sync += clipped.eq(0)
-        with m.Elif(is_coordinate | to_table):
-            m.d.sync += clipped.eq(clipped | Mux(word.packed, cut.any(), cut))
+                         entry.data[p].eq(word.data[p])]
 
         # -- the array and its operands ------------------------------------------------------------------------------
         wiring.connect(m, issue.o_array, operands.i)
@@ -216,7 +210,7 @@ class Engine(wiring.Component):
             sources.i_record.valid.eq(parameters.o.valid & is_head),
             parameters.o.ready.eq(Mux(is_head, sources.i_record.ready, epilogue.i_record.ready)),
         ]
-        sub.terms = terms = fifo.SyncFIFOBuffered(width=row_term().size, depth=Pods.ROW_FIFO)  # of rows on their way
+        sub.terms = terms = fifo.SyncFIFOBuffered(width=row_term(c).size, depth=Pods.ROW_FIFO)  # of rows on their way
         wiring.connect(m, issue.o_terms, row_terms.i)
         wiring.connect(m, issue.o_record, row_records.i)
         wiring.connect(m, row_records.o, sources.i_fine)
@@ -278,20 +272,11 @@ class Engine(wiring.Component):
         wiring.connect(m, issue.o_embed_beat, embed.i_beat)
 
         # -- LM head -------------------------------------------------------------------------------------------------
-        search = OpView(issue.op, Opcode.SEARCH)
-        scaling = Signal()  # a search waits for the scale of its margins
-        is_search = (search.opcode == Opcode.SEARCH) & search.margins
-        with m.If(magnitude.i_scale.valid & magnitude.i_scale.ready):
-            m.d.sync += scaling.eq(1)
-        with m.If(head.i_op.valid & head.i_op.ready):
-            m.d.sync += scaling.eq(0)
-        m.d.comb += [
-            magnitude.i_scale.valid.eq(issue.o_head.valid & is_search & head.idle & ~scaling),
-            magnitude.i_scale.payload.m.eq(search.margin_m), magnitude.i_scale.payload.s.eq(search.margin_s),
-            head.scale.eq(magnitude.scale), head.unbounded.eq(clipped | magnitude.cut),
-        ]
-        handshake(m, issue.o_head, head.i_op, ~is_search | (scaling & magnitude.idle))
         m.d.comb += head.i_op.payload.eq(issue.o_head.payload)
+        scaled: Value = Const(1)  # the scale of the margins that the op asks for is there
+        if c.certified:
+            scaled = self._margins(m, ports, issue, head, ranking["magnitude"])
+        handshake(m, issue.o_head, head.i_op, scaled)
         wiring.connect(m, head.o_list, ports.o_list)
         wiring.connect(m, ports.i_list, head.i_list)
 
@@ -361,6 +346,39 @@ class Engine(wiring.Component):
             with m.Else():
                 m.d.sync += said.cycle.eq(Activity.OTHER)
         return m
+
+    def _margins(self, m: Module, ports: Any, issue: Issue, head: Head, magnitude: Magnitude) -> Value:
+        """Scale of the margins of each token, and for which tokens they hold; returns whether a search may begin, which
+        waits for the scale."""
+        c, word = self._c, ports.i_exchange.payload
+        is_coordinate, valid = word.memory == Destination.COORDINATE, ports.i_exchange.valid
+        m.d.comb += [
+            magnitude.i.valid.eq(valid & is_coordinate), magnitude.i.payload.pods.eq(word.pods),
+            magnitude.clear.eq(ports.start), magnitude.tokens.eq(ports.context.tokens),
+        ]
+        for p in range(c.pods):
+            m.d.comb += magnitude.i.payload.data[p].eq(word.data[p])
+
+        clipped = Signal(c.pods)  # tokens of whose coordinates or table entries one was cut
+        cut = word.clipped & Mux(valid, word.pods, 0)
+        with m.If(ports.start):
+            m.d.sync += clipped.eq(0)
+        with m.Elif(word.memory.matches(Destination.COORDINATE, Destination.BYTE_TABLE, Destination.NIBBLE_TABLE)):
+            m.d.sync += clipped.eq(clipped | Mux(word.packed, cut.any(), cut))
+
+        search = OpView(issue.op, Opcode.SEARCH)
+        scaling = Signal()
+        has_margins = (search.opcode == Opcode.SEARCH) & search.margins
+        with m.If(magnitude.i_scale.valid & magnitude.i_scale.ready):
+            m.d.sync += scaling.eq(1)
+        with m.If(head.i_op.valid & head.i_op.ready):
+            m.d.sync += scaling.eq(0)
+        m.d.comb += [
+            magnitude.i_scale.valid.eq(issue.o_head.valid & has_margins & head.idle & ~scaling),
+            magnitude.i_scale.payload.m.eq(search.margin_m), magnitude.i_scale.payload.s.eq(search.margin_s),
+            head.scale.eq(magnitude.scale), head.unbounded.eq(clipped | magnitude.cut),
+        ]
+        return ~has_margins | (scaling & magnitude.idle)
 
     def _ops(
         self, m: Module, issue: Issue, osu: Osu, norm: Norm, embed: Embed, cache: CachePacker

@@ -1,7 +1,7 @@
 """The LM head behind the array: ranks vocabulary rows, chooses those to read exactly, and reports the best.
 
-Twin: `sim.golden.head`. HEAD ranks exact logits of all rows; SEARCH ranks coarse scores and keeps bounds; FINE reads
-the candidates' rows and, with `scan`, all others that could still win.
+Twin: `sim.golden.head`. HEAD ranks exact logits of all rows; SEARCH ranks coarse scores and, with `margins`, keeps
+bounds; FINE reads the candidates' rows and, with `scan`, all others that could still win.
 """
 
 from __future__ import annotations
@@ -48,10 +48,13 @@ class Head(wiring.Component):
 
     `i`: the op's rows; HEAD and SEARCH bring `groups` times L in order, FINE one for each job. `o_job`: rows that FINE
     wants, then one with `end`, which comes when all logits are back. `o_list`: the lists of all tokens, best first,
-    each closed by an `end` word; what all engines sent comes back merged on `i_list`. `scale` and `unbounded` (tokens
-    for which bounds do not hold) must be ready before a SEARCH is given and stay until FINE ends. `o_write`: logits of
-    HEAD, if the context wants them. A row takes a cycle for each token of the pass, and longer if the sorter's queue is
-    full or the writer makes it wait. Reset forgets everything.
+    each closed by an `end` word; what all engines sent comes back merged on `i_list`. `o_write`: logits of HEAD, if the
+    context wants them. A row takes a cycle for each token of the pass, and longer if the sorter's queue is full or the
+    writer makes it wait. Reset forgets everything.
+
+    Bounds are kept if the configuration is `certified`. Then `scale` and `unbounded` (tokens for which bounds do not
+    hold) must be ready before a SEARCH is given and stay until FINE ends; else these ports are not there, and no op
+    has `margins` or `scan`.
     """
 
     interval = 1
@@ -59,12 +62,12 @@ class Head(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self._c = c = config
+        of_bounds = {"scale": In(data.ArrayLayout(unsigned(SCALE_BITS), c.pods)), "unbounded": In(c.pods)}
         super().__init__({
             "context": In(pass_context(c)),
             "i_op": In(stream.Signature(OP_BITS)),
             "i": In(stream.Signature(ranked_row(c))),
-            "scale": In(data.ArrayLayout(unsigned(SCALE_BITS), c.pods)),
-            "unbounded": In(c.pods),
+            **(of_bounds if c.certified else {}),
             "i_list": In(stream.Signature(list_word(c), always_ready=True)),
             "o_list": Out(stream.Signature(list_word(c))),
             "o_job": Out(stream.Signature(row_job(c))),
@@ -78,13 +81,8 @@ class Head(wiring.Component):
         sub.deal = deal = Deal(c, signed(32), unsigned(INDEX_BITS))
         sub.sorter = sorter = Sorter(c)
         sub.store = store = LogitStore(c)
-        sub.bound = bound = RowBound(c)
-        sub.bounds = bounds = BoundMemory(c)
         sub.lists = lists = ListOut(c)
         sub.candidates = candidates = Candidates(c)
-        sub.thresholds = thresholds = Thresholds(c)
-        connect(m, bound.o, bounds.i)
-        connect(m, candidates.o_best, thresholds.i)
         connect(m, flipped(self.i_list), candidates.i)
         connect(m, lists.o, flipped(self.o_list))
         connect(m, store.o, flipped(self.o_write))
@@ -95,14 +93,11 @@ class Head(wiring.Component):
         first, last_row, best = Signal(INDEX_BITS), Signal(INDEX_BITS + 1), Signal(8)
         m.d.comb += [
             is_search.eq(head.opcode == Opcode.SEARCH), is_fine.eq(head.opcode == Opcode.FINE),
-            store.stride.eq(head.logits_stride), bound.scale.eq(self.scale), bound.slack.eq(search.slack.as_signed()),
+            store.stride.eq(head.logits_stride),
             sorter.pod.eq(lists.pod), sorter.place.eq(lists.place), lists.entry.eq(sorter.entry),
             lists.tokens.eq(tokens), lists.best.eq(best),
             candidates.keep.eq(is_search), candidates.tokens.eq(tokens), candidates.best.eq(best),
             candidates.first.eq(first), candidates.rows.eq(last_row),
-            thresholds.unit_shift.eq(fine.unit_shift), thresholds.offset.eq(fine.offset.as_signed()),
-            thresholds.floor.eq(fine.floor.as_signed()), thresholds.unbounded.eq(self.unbounded),
-            bounds.i_scan.payload.threshold.eq(thresholds.o), bounds.i_scan.payload.pods.eq((1 << tokens) - 1),
         ]
 
         # rows in: each token's value to the sorter, and to the store or the bounds
@@ -126,9 +121,6 @@ class Head(wiring.Component):
             store.i.valid.eq(deal.o.valid & stored & sorter.i.ready),
             store.i.payload.value.eq(turn.value), store.i.payload.first.eq(turn.first),
             store.i.payload.offset.eq(logits_at),
-            bound.i.valid.eq(deal.o.valid & deal.o.ready & is_search & search.margins),
-            bound.i.payload.value.eq(turn.value), bound.i.payload.radius.eq(self.i.payload.index),
-            bound.i.payload.padding.eq(~real), bound.i.payload.pod.eq(turn.pod), bound.i.payload.last.eq(turn.last),
         ]
         with m.If(take):
             m.d.sync += [row.eq(row + 1), rows_left.eq(rows_left - 1), logits_at.eq(logits_at + 4)]
@@ -136,10 +128,29 @@ class Head(wiring.Component):
         given = self.o_job.valid & self.o_job.ready & ~self.o_job.payload.end
         m.d.sync += jobs_out.eq(jobs_out + given - (take & is_fine))
 
-        def send(following: str, **how: Value | int) -> None:
+        # bounds: kept of the rows that come, then compared with what the best candidates reach
+        if c.certified:
+            sub.bound = bound = RowBound(c)
+            sub.bounds = bounds = BoundMemory(c)
+            sub.thresholds = thresholds = Thresholds(c)
+            connect(m, bound.o, bounds.i)
+            connect(m, candidates.o_best, thresholds.i)
+            m.d.comb += [
+                bound.scale.eq(self.scale), bound.slack.eq(search.slack.as_signed()),
+                bound.i.valid.eq(deal.o.valid & deal.o.ready & is_search & search.margins),
+                bound.i.payload.value.eq(turn.value), bound.i.payload.radius.eq(self.i.payload.index),
+                bound.i.payload.padding.eq(~real), bound.i.payload.pod.eq(turn.pod), bound.i.payload.last.eq(turn.last),
+                thresholds.unit_shift.eq(fine.unit_shift), thresholds.offset.eq(fine.offset.as_signed()),
+                thresholds.floor.eq(fine.floor.as_signed()), thresholds.unbounded.eq(self.unbounded),
+                bounds.i_scan.payload.threshold.eq(thresholds.o), bounds.i_scan.payload.pods.eq((1 << tokens) - 1),
+                bounds.clear.eq(sorter.clear & (self.i_op.payload[0:8] == Opcode.SEARCH)),
+                bounds.mark.payload.row.eq(candidates.o.payload.row),
+                bounds.mark.payload.pod.eq(candidates.o.payload.pod),
+            ]
+
+        def send(following: str, *, one: Value | int = 0, result: Value | int = 0) -> None:
             """lists leave, as in `sending`"""
-            m.d.comb += lists.i.valid.eq(1)
-            m.d.comb += [lists.i.payload[name].eq(value) for name, value in how.items()]
+            m.d.comb += [lists.i.valid.eq(1), lists.i.payload.one.eq(one), lists.i.payload.result.eq(result)]
             m.next = following
 
         with m.FSM():
@@ -156,7 +167,6 @@ class Head(wiring.Component):
                     m.d.comb += [sorter.clear.eq(1), candidates.clear.eq(1)]
                     with m.Switch(o.opcode):
                         with m.Case(Opcode.SEARCH):
-                            m.d.comb += bounds.clear.eq(1)
                             m.d.sync += [best.eq(incoming[Opcode.SEARCH].best), last_row.eq(rows)]
                             m.next = "ROWS"
                         with m.Case(Opcode.FINE):
@@ -173,35 +183,36 @@ class Head(wiring.Component):
                 with m.If(Mux(is_search, candidates.complete, lists.idle & store.idle)):
                     m.next = "IDLE"
             with m.State("CANDIDATES"):
-                job, mark = candidates.o, bounds.mark
+                job = candidates.o
                 m.d.comb += [
-                    ranking.eq(1),
-                    self.o_job.payload.eq(job.payload), self.o_job.valid.eq(job.valid & (mark.ready | ~fine.scan)),
-                    job.ready.eq(self.o_job.ready & (mark.ready | ~fine.scan)),
-                    mark.valid.eq(job.valid & self.o_job.ready & fine.scan),
-                    mark.payload.row.eq(job.payload.row), mark.payload.pod.eq(job.payload.pod),
+                    ranking.eq(1), self.o_job.payload.eq(job.payload), self.o_job.valid.eq(job.valid),
+                    job.ready.eq(self.o_job.ready),
                 ]
                 with m.If(~job.valid & (jobs_out == 0) & sorter.idle):
                     m.next = "END"
-                    with m.If(fine.scan):
-                        send("LEVELS", one=1)
-            with m.State("LEVELS"):
-                with m.If(candidates.complete & thresholds.idle):
-                    m.d.comb += bounds.i_scan.valid.eq(1)
-                    m.next = "SCAN"
-            with m.State("SCAN"):
-                found, end = bounds.o, bounds.o.payload.end
-                m.d.comb += [
-                    ranking.eq(1),
-                    self.o_job.payload.eq(found.payload), self.o_job.valid.eq(found.valid & ~end),
-                    found.ready.eq(self.o_job.ready | end),
-                ]
-                with m.If(found.valid & end):
-                    m.next = "DRAIN"
-            with m.State("DRAIN"):
-                m.d.comb += ranking.eq(1)
-                with m.If((jobs_out == 0) & sorter.idle):
-                    m.next = "END"
+                    if c.certified:
+                        with m.If(fine.scan):
+                            send("LEVELS", one=1)
+                if c.certified:  # no scan runs, so that marks are taken at once
+                    m.d.comb += bounds.mark.valid.eq(job.valid & self.o_job.ready & fine.scan)
+            if c.certified:
+                with m.State("LEVELS"):
+                    with m.If(candidates.complete & thresholds.idle):
+                        m.d.comb += bounds.i_scan.valid.eq(1)
+                        m.next = "SCAN"
+                with m.State("SCAN"):
+                    found, end = bounds.o, bounds.o.payload.end
+                    m.d.comb += [
+                        ranking.eq(1),
+                        self.o_job.payload.eq(found.payload), self.o_job.valid.eq(found.valid & ~end),
+                        found.ready.eq(self.o_job.ready | end),
+                    ]
+                    with m.If(found.valid & end):
+                        m.next = "DRAIN"
+                with m.State("DRAIN"):
+                    m.d.comb += ranking.eq(1)
+                    with m.If((jobs_out == 0) & sorter.idle):
+                        m.next = "END"
             with m.State("END"):
                 m.d.comb += [self.o_job.payload.end.eq(1), self.o_job.valid.eq(1)]
                 with m.If(self.o_job.ready):

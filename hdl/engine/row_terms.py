@@ -10,17 +10,18 @@ from ..config import Config
 
 
 def terms_beat(c: Config) -> data.StructLayout:
-    """a beat of biases or radii; `radii` in all beats of an op whose groups have a beat of radii"""
-    return data.StructLayout({"beat": c.beat_bits, "radii": 1})
+    """a beat of biases or, if bounds are kept, of radii; `radii` in all beats of an op whose groups have such"""
+    return data.StructLayout({"beat": c.beat_bits, **({"radii": 1} if c.certified else {})})
 
 
-def row_term() -> data.StructLayout:
-    """what belongs to one row"""
-    return data.StructLayout({"bias": signed(8), "radius": 8})
+def row_term(c: Config) -> data.StructLayout:
+    """what belongs to one row, a radius if bounds are kept"""
+    return data.StructLayout({"bias": signed(8), **({"radius": 8} if c.certified else {})})
 
 
 class RowTerms(wiring.Component):
-    """Biases and radii of two groups of L rows: one is given out while the other loads.
+    """Biases, and radii if the configuration is `certified`, of two groups of L rows: one is given out while the other
+    loads.
 
     `i`: per group a beat of signed bias bytes and, with `radii`, one of unsigned radius bytes; without, radii are 0.
     `ready` falls while a whole group waits. `o`: L rows a group in lane order, one a cycle, group after group without a
@@ -36,36 +37,38 @@ class RowTerms(wiring.Component):
         self._c = c = config
         super().__init__({
             "i": In(stream.Signature(terms_beat(c))),
-            "o": Out(stream.Signature(row_term())),
+            "o": Out(stream.Signature(row_term(c))),
             "idle": Out(1),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         c = self._c
-        bank = data.StructLayout({"bias": c.beat_bits, "radius": c.beat_bits, "radii": 1})
+        of_radii = {"radius": c.beat_bits, "radii": 1} if c.certified else {}
+        bank = data.StructLayout({"bias": c.beat_bits, **of_radii})
         loading, given = Signal(bank), Signal(bank)
-        full, half = Signal(), Signal()
+        full, half = Signal(), Signal()  # a group waits; its biases are there and its radii to come
         lane = Signal(range(c.lanes))  # of `given` that is offered
 
         beat = self.i.payload
         taken = self.i.valid & self.i.ready
-        complete = taken & (half | ~beat.radii)
+        complete = taken & (half | ~beat.radii) if c.certified else taken
         sent = self.o.valid & self.o.ready
         last = sent & (lane == c.lanes - 1)
         hand_over = full & (~self.o.valid | last)
         m.d.comb += [
             self.i.ready.eq(~full),
             self.o.payload.bias.eq(given.bias.word_select(lane, 8).as_signed()),
-            self.o.payload.radius.eq(Mux(given.radii, given.radius.word_select(lane, 8), 0)),
             self.idle.eq(~full & ~half & ~self.o.valid),
         ]
-        with m.If(taken):
-            m.d.sync += [half.eq(~complete), loading.radii.eq(beat.radii)]
-            with m.If(half):
+        with m.If(taken & ~half):
+            m.d.sync += loading.bias.eq(beat.beat)
+        if c.certified:
+            m.d.comb += self.o.payload.radius.eq(Mux(given.radii, given.radius.word_select(lane, 8), 0))
+            with m.If(taken):
+                m.d.sync += [half.eq(~complete), loading.radii.eq(beat.radii)]
+            with m.If(taken & half):
                 m.d.sync += loading.radius.eq(beat.beat)
-            with m.Else():
-                m.d.sync += loading.bias.eq(beat.beat)
         m.d.sync += full.eq((full & ~hand_over) | complete)
         with m.If(hand_over):
             m.d.sync += [given.eq(loading), self.o.valid.eq(1)]

@@ -48,7 +48,7 @@ class Sources(wiring.Component):
     * ATTENTION: SCORE, with the op's requantiser.
     * HEAD: LOGIT of the next row, with one item of `i_record`; `tag.element` says nothing.
     * SEARCH: COARSE, the sum plus the term's bias, shifted left by `bias_shift`, with one item of `i_term`;
-      `tag.element.index` is the row's radius.
+      `tag.element.index` is the row's radius, if the configuration is `certified`.
     * FINE: LOGIT of one row for one token, with one item of `i_fine`; `tag.element` has its `index` and `pods`.
 
     A row and its item leave together; what comes first waits. Rows, sums and embeddings of different ops never meet,
@@ -63,7 +63,7 @@ class Sources(wiring.Component):
             "i_sum": In(stream.Signature(tagged_sum(c))),
             "i_row": In(stream.Signature(accumulators(c))),
             "i_record": In(stream.Signature(parameter_record())),
-            "i_term": In(stream.Signature(row_term())),
+            "i_term": In(stream.Signature(row_term(c))),
             "i_fine": In(stream.Signature(row_record(c))),
             "i_embed": In(stream.Signature(embed_element(c))),
             "o": Out(stream.Signature(requantiser_input(c, requantiser_tag()))),
@@ -89,8 +89,10 @@ class Sources(wiring.Component):
                     m.d.comb += [
                         o.record.m.eq(1 << 15), o.record.s.eq(15),
                         o.record.bias.eq(term.bias << OpView(self.op, Opcode.SEARCH).bias_shift),
-                        o.tag.kind.eq(Kind.COARSE), o.tag.element.index.eq(term.radius),
+                        o.tag.kind.eq(Kind.COARSE),
                     ]
+                    if c.certified:
+                        m.d.comb += o.tag.element.index.eq(term.radius)
                 with m.Case(Opcode.FINE):
                     fine = self.i_fine.payload
                     self._meet(m, self.i_fine)

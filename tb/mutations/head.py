@@ -26,7 +26,7 @@ MUTATIONS = [
              "a row of FINE gets into the lists of all tokens"),
     Mutation(_FILE, "deal.o.valid & ranked & (store.i.ready | ~stored)", "deal.o.valid & ranked", _TEST,
              "a logit that waits to be written is ranked again and again"),
-    Mutation(_FILE, "mark.valid.eq(job.valid & self.o_job.ready & fine.scan)", "mark.valid.eq(0)", _TEST,
+    Mutation(_FILE, "bounds.mark.valid.eq(job.valid & self.o_job.ready & fine.scan)", "bounds.mark.valid.eq(0)", _TEST,
              "the scan reads candidates again"),
     Mutation(_FILE, "jobs_out.eq(jobs_out + given - (take & is_fine))", "jobs_out.eq(0)", _TEST,
              "results leave before all logits are back"),

@@ -234,6 +234,10 @@ def test_to_the_context_limit(lpu: Lpu) -> None:
         (["--lm-head", "fast"], ["fast", "lpu --help"]),
         (["--lm-head", "coarse", "--k", 0], ["k = 0"]),
         (["--lm-head", "certified", "--k", 33], ["k = 33", "max_candidates = 32"]),
+        (
+            ["--lm-head", "certified", "--preset", "kv260"],
+            ["above limits.max_shard = 0", "--set limits.max_shard=128, or take --lm-head coarse"],
+        ),
         (["--lm-head", "certified", "--margin", "none"], ["none"]),
         (["--margin", "calibrated"], ["--margin calibrated has no effect on --lm-head full"]),
         (["--lm-head", "coarse", "--margin", "provable"], ["no effect on --lm-head coarse", "--lm-head certified"]),

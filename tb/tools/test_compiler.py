@@ -386,11 +386,6 @@ def test_modes_that_cannot_be() -> None:
             {"limits__max_nibble_beats": 1},
             ["beats of a row of 4-bit indices is 2, 1 above limits.max_nibble_beats = 1", "limits.max_nibble_beats=2"],
         ),
-        (
-            {"tiles": 3, "bits": 4},
-            {"engines": 1, "limits__max_shard": 64},
-            ["vocabulary rows of an engine is 104, 40 above limits.max_shard = 64", "--engines"],
-        ),
         ({"tiles": 9, "dims": 7}, {"limits__max_ffn": 32}, ["is 112, 16 above", "--set limits.max_ffn=48"]),
         (
             {"tiles": 257, "dims": 1},
@@ -407,6 +402,26 @@ def test_limits_of_the_coarse_head_are_named(head: dict[str, Any], changes: dict
     assert "\n" not in str(error.value)
     for word in words:
         assert word in str(error.value)
+
+
+@pytest.mark.parametrize("vocab", [101, 20])
+@pytest.mark.parametrize("kept", [64, 0])
+def test_rows_whose_bounds_are_not_kept(kept: int, vocab: int) -> None:
+    """a certified head is refused with what to set; the coarse head needs no bounds, nor does the full one"""
+    model, chosen = with_coarse_head(small(vocab=vocab), 1, tiles=3), config(1, limits__max_shard=kept)
+    needed = max(64, -(-vocab // 8) * 8)
+    for mode in ("full", "coarse", "certified"):
+        if mode == "certified" and kept < needed:
+            with pytest.raises(CapacityError) as error:
+                compile_model(model, chosen, head=HeadMode(mode))
+            assert "\n" not in str(error.value)
+            for word in (f"vocabulary rows is {needed}, {needed - kept} above limits.max_shard = {kept}",
+                         f"--set limits.max_shard={needed}, or take --lm-head coarse"):
+                assert word in str(error.value)
+        else:
+            image = compile_model(model, chosen, head=HeadMode(mode))
+            assert [op.get("margins", 0) for op in ops(image, 0)[-3:-1]] == [int(mode == "certified"), 0]
+    compile_model(model, chosen.replace(limits__max_shard=needed), head=HeadMode("certified"))
 
 
 def test_codebooks_of_another_model() -> None:

@@ -174,7 +174,7 @@ def test_the_head_of_distilgpt2_within_its_budget(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("LPU_CACHE", str(tmp_path / "cache"))
     draw.draw(geometry("distilgpt2", layers=1), tmp_path / "m")
     source = load_model(tmp_path / "m")
-    config = preset("kv260")
+    config = preset("kv260").replace(limits__max_shard=12576)
     tokens = np.random.default_rng(2).integers(0, source.vocab, 3072 + 256)
     model = calibrate(source, tokens[:1024], config.numerics, kv=8, weights=8)
     x = collect(model, tokens).x

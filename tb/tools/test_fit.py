@@ -129,6 +129,20 @@ def test_limits_are_told_all_at_once(board: Callable[..., Path]) -> None:
         check_shape(DECODERS["tinyllama"], 2048, TINY)
 
 
+def test_rows_whose_bounds_are_not_kept(board: Callable[..., Path]) -> None:
+    """a machine without bounds has no certified head, and takes less; the nearest that fits keeps what it needs"""
+    config, there, asked = PRESETS["kv260"], made_up(board), ask(DECODERS["distilgpt2"], mode="certified")
+    assert [n.limit for n in judge(asked, config, there).exceeded] == ["limits.max_shard"]
+    found = nearest(asked, config, there)
+    assert found is not None
+    verdict, changed = found
+    assert (verdict.fits, changed) == (True, {"limits.max_shard": 12576})
+    uses = ({u.resource: u.used for u in check(c, there).uses} for c in (config, verdict.config))
+    without, kept = uses
+    assert (kept["uram"] - without["uram"], kept["dsp"] - without["dsp"]) == (4 * 4, 4 * (4 + 1))
+    assert judge(ask(DECODERS["distilgpt2"], mode="coarse"), config, there).fits
+
+
 CASES: list[tuple[str, dict[str, object], set[str]]] = [
     # what the board lacks, and the fields that change
     ("tinyllama", {"bytes": 4 << 30}, {"limits.max_hidden", "limits.max_ffn", "limits.max_context"}),
@@ -187,7 +201,7 @@ def test_command(lpu: Lpu, board: Callable[..., Path], tinytales: Path) -> None:
 
 
 def test_command_that_is_shown_fits(lpu: Lpu, board: Callable[..., Path]) -> None:
-    arguments = ["fit", "distilgpt2", "--board", board(dsp=400, bram36=160), "--preset", "kv260", "--set",
+    arguments = ["fit", "distilgpt2", "--board", board(dsp=380, bram36=160), "--preset", "kv260", "--set",
                  "loop_tokens=64", "--set", "memory.max_writes=8"]
     code, out, _ = lpu(*arguments)
     assert code == 1

@@ -228,7 +228,7 @@ def test_geometry(lpu: Lpu) -> None:
 
 def test_fine_rows_leave_the_tables_as_they_are() -> None:
     mode = HeadMode("certified")
-    model = quantised(DECODERS["distilgpt2"], PRESETS["kv260"], mode, Recipe(), context=8, tiles=None, fine_rows=60,
+    model = quantised(DECODERS["distilgpt2"], PRESETS["tiny"], mode, Recipe(), context=8, tiles=None, fine_rows=60,
                       progress=lambda *_: None)
     assert model.coarse is not None
     assert model.coarse.indices.shape[1] == 768 // 8
@@ -299,6 +299,7 @@ def test_ports_of_the_model() -> None:
         (["--lm-head", "coarse", "--tiles", 8], ["--tiles", "name a geometry"]),
         (["gpt2", "--preset", "kv260", "--lm-head", "coarse", "--fine-rows", 5], ["add --lm-head certified"]),
         (["gpt2", "--preset", "kv260", "--lm-head", "certified", "--fine-rows", -3], ["-3 rows", "50257"]),
+        (["gpt2", "--preset", "kv260", "--lm-head", "certified", "--no-rtl"], ["--set limits.max_shard=12576"]),
     ],
 )
 def test_bad_input(lpu: Lpu, options: list[Any], words: list[str]) -> None:

@@ -37,8 +37,10 @@ ODD = Config(
     limits=Limits(max_hidden=72, max_ffn=100, max_context=40, max_head_dim=32, vector_rows=9, max_candidates=3,
                   max_index_beats=2, max_shard=100),
     memory=Memory(fifo_beats=64))
+NO_BOUNDS = SMALLEST.replace(name="no bounds", pods=2, limits__max_shard=0)
 MACHINES = [
     PRESETS["tiny"],
+    NO_BOUNDS,
     *(pytest.param(c, marks=pytest.mark.exhaustive) for c in (SMALLEST, ODD, PRESETS["ulx3s"], PRESETS["kv260"])),
 ]
 

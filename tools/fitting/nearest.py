@@ -89,10 +89,11 @@ def _candidates(asked: Question, config: Config, board: Board) -> Iterator[Confi
 def _with_room(asked: Question, config: Config, trim: bool) -> Config | None:
     """With limits as high as the model needs, with `trim` no higher; None if it exceeds what no setting raises. Raises
     `ConfigError` for limits that cannot be."""
-    lowest = {"max_index_beats": 1, "max_nibble_beats": 0, "max_shard": 64, "max_candidates": asked.head.k}
+    lowest = {"max_index_beats": 1, "max_nibble_beats": 0, "max_shard": 0, "max_candidates": asked.head.k}
     lowest = lowest if trim else {}
     for _ in range(_ROUNDS):
-        needs = (*shape_needs(asked.model, asked.context, config), *head_needs(asked.model, config, asked.head))
+        needs = (*shape_needs(asked.model, asked.context, config, asked.head),
+                 *head_needs(asked.model, config, asked.head))
         limits = {f"limits.{name}": value for name, value in lowest.items()}
         for need in needs:
             if need.setting is None and need.exceeded:

@@ -135,7 +135,8 @@ class Verdict:
 
 def judge(asked: Question, config: Config, board: Board, *, timed: bool = True) -> Verdict:
     """Whether it fits; `timed`: with its speed. Raises `ModelError` when codebooks for the head are missing."""
-    limits = (*shape_needs(asked.model, asked.context, config), *head_needs(asked.model, config, asked.head))
+    limits = (*shape_needs(asked.model, asked.context, config, asked.head),
+              *head_needs(asked.model, config, asked.head))
     resources = check(config, board)
     memory, fast, obstacle = None, None, None
     if not any(need.exceeded for need in limits):

@@ -69,7 +69,7 @@ def wanted() -> Iterator[tuple[str, Config]]:
     for lanes, pods in ((8, 1), (16, 2)):
         yield "engine", _BASE.replace(lanes=lanes, pods=pods, limits__max_candidates=24)
     for part in ("hub", "engine"):
-        yield part, PRESETS["kv260"]
+        yield part, PRESETS["kv260"].replace(limits__max_shard=12800)
 
 
 @cache

@@ -132,8 +132,8 @@ def _engine(c: Config) -> Iterable[Ram]:
     lane = 256 * lim.max_index_beats + lim.vector_rows
     yield Ram(use="lookup tables and vectors", width=16 * p, depth=2 * lane, count=lanes // 2, dual=True)
     yield Ram(use="lookup tables and vectors", width=16 * p, depth=16 * c.nibble_beats, count=lanes)
-    yield Ram(use="coarse scores", width=BOUND_BITS * p, depth=lim.max_shard, parts=p)
-    yield Ram(use="coarse scores", width=BOUND_BITS * p, depth=-(-lim.max_shard >> BLOCK_BITS), parts=p)
+    yield Ram(use="bounds", width=BOUND_BITS * p, depth=lim.max_shard, parts=p)
+    yield Ram(use="bounds", width=BOUND_BITS * p, depth=-(-lim.max_shard >> BLOCK_BITS), parts=p)
 
     for width, depth, count in Sorter.memories(c):
         yield Ram(use="sorter", width=width, depth=depth, count=count, clocked=False)
@@ -156,7 +156,7 @@ def _engine(c: Config) -> Iterable[Ram]:
     yield _fifo("queues", word(c, sum_bits(c), SHIFT_BITS).size, Pods.ROW_FIFO)
     yield Ram(use="queues", width=turn(c, ACC_BITS, None).size, depth=Finish.places(0), clocked=False)
     yield _fifo("queues", row_record(c).size, Pods.ROW_FIFO)
-    yield _fifo("queues", row_term().size, Pods.ROW_FIFO)
+    yield _fifo("queues", row_term(c).size, Pods.ROW_FIFO)
     yield Ram(use="queues", width=turn(c, requantised(), None).size, depth=Requantiser.depth(), clocked=False)
     yield Ram(use="queues", width=requantiser_tag().size, depth=Requantiser.depth() + CollectFifo.words, clocked=False)
     yield Ram(use="queues", width=turn(c, 32, 1).size, depth=Sfu.depth(), clocked=False)

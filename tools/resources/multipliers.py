@@ -74,8 +74,9 @@ def _engine(c: Config) -> Iterable[Multiplier]:
     yield Multiplier(use="norm", a=NORM_BITS, b=16 + 7, count=c.norm_tokens)
     yield Multiplier(use="norm moments", a=w.residual, b=w.residual - w.low, count=p)
     yield Multiplier(use="norm moments", a=w.residual, b=w.low + 1, count=p)
-    yield Multiplier(use="margins", a=16, b=16, count=p)
-    yield Multiplier(use="margins", a=SCALE_BITS + 1, b=9)
+    if c.certified:
+        yield Multiplier(use="margins", a=16, b=16, count=p)
+        yield Multiplier(use="margins", a=SCALE_BITS + 1, b=9)
     yield Multiplier(use="addresses", a=max(16, 20 - c.lanes.bit_length() + 1), b=16)
     yield Multiplier(use="addresses", a=16, b=c.lanes.bit_length() - 1)
     yield Multiplier(use="addresses", a=18, b=9)  # of the cache

@@ -6,6 +6,7 @@ neighbour, and the writer.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import cocotb
@@ -21,6 +22,7 @@ from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, largest_is_exhausti
 CONFIGS = {
     "one": Config(lanes=8, pods=1).replace(limits__max_candidates=1, limits__max_shard=64),
     "medium": Config(lanes=8, pods=4).replace(limits__max_candidates=8, limits__max_shard=256),
+    "no bounds": Config(lanes=16, pods=2).replace(limits__max_candidates=8, limits__max_shard=0),
     "large": Config(lanes=32, pods=16).replace(limits__max_candidates=16, limits__max_shard=256),
 }
 HIGHEST = (1 << 31) - 1
@@ -37,6 +39,7 @@ class Partner:
 
     def __init__(self, dut: Any, limit: int = 400_000) -> None:
         self.c = c = Config.from_dict(parameters()["config"])
+        self.most_rows = c.limits.max_shard or 1 << 20
         self.dut = dut
         self.bench = bench = Bench(dut, limit)
         self.op = StreamDriver(bench, dut, "i_op", OP_BITS)
@@ -52,6 +55,12 @@ class Partner:
         context = {"program": 0, "tokens": tokens, "base": 0, "head": 1, "logits": int(logits), "resumed": 0,
                    "token": [0] * self.c.pods, "position": [0] * self.c.pods, "mask": [0] * self.c.pods}
         self.dut.context.value = pack(pass_context(self.c), context)
+
+    def set_bounds(self, scale: Sequence[int], unbounded: int) -> None:
+        """what a SEARCH with margins needs"""
+        if self.c.certified:
+            self.dut.scale.value = sum(int(v) << SCALE_BITS * p for p, v in enumerate(scale))
+            self.dut.unbounded.value = unbounded
 
     async def start(self, opcode: Opcode, **fields: int) -> None:
         await self.op.send([int.from_bytes(encode(opcode, **fields), "little")])
@@ -86,7 +95,7 @@ class Partner:
 
     async def reset(self) -> None:
         self.set_context(1)
-        self.dut.scale.value = self.dut.unbounded.value = 0
+        self.set_bounds([0] * self.c.pods, 0)
         await self.bench.reset()
         self._lists_seen = 0
 
@@ -114,12 +123,13 @@ class Partner:
     async def coarse(self, scores: np.ndarray, logits: np.ndarray, *, first: int, limit: int, k: int, best: int,
                      tokens: int, scan: bool, scale: np.ndarray | None = None, unbounded: int = 0, shift: int = 3,
                      offset: int = 0, floor: int = -(1 << 31), others: bool = True) -> int:
-        """SEARCH with `scores` [row, pod] and FINE with `logits`; returns the number of rows read"""
+        """SEARCH with `scores` [row, pod] and FINE with `logits`, and `scan` where bounds are kept; returns the number
+        of rows read"""
         bench, c, rng, dut = self.bench, self.c, self.bench.rng, self.dut
         self.set_context(tokens)
+        scan &= c.certified
         scale = np.zeros(c.pods, np.int64) if scale is None else scale
-        dut.scale.value = sum(int(v) << SCALE_BITS * p for p, v in enumerate(scale))
-        dut.unbounded.value = unbounded
+        self.set_bounds(scale, unbounded)
         radius, slack = rng.integers(0, 256, len(scores)), int(rng.integers(-50, 50))
         await self.start(Opcode.SEARCH, groups=len(scores) // c.lanes, first=first, limit=limit, best=k,
                          margins=int(scan), slack=slack)
@@ -236,7 +246,7 @@ async def coarse_head(dut: Any) -> None:
     for i in range(20):
         f.pause = [0.0, 0.3][i % 2]
         f.lists.pause = f.jobs.pause = [0.0, 0.4, 0.2][i % 3]
-        rows, first = min(c.lanes * int(rng.integers(0, 9)), c.limits.max_shard), c.lanes * int(rng.integers(0, 1000))
+        rows, first = min(c.lanes * int(rng.integers(0, 9)), f.most_rows), c.lanes * int(rng.integers(0, 1000))
         scores, logits = close_values(rng, rows, c.pods, i % 3)
         most = c.limits.max_candidates
         read += await f.coarse(
@@ -267,7 +277,7 @@ async def full_rate(dut: Any) -> None:
     f = Partner(dut)
     c = f.c
     await f.reset()
-    rows = min(8 * c.lanes, c.limits.max_shard)
+    rows = min(8 * c.lanes, f.most_rows)
     falling = np.repeat(-np.arange(rows)[:, None], c.pods, axis=1)
     for tokens in (1, c.pods):
         later = rows // 2 if tokens > 1 else rows  # a row of many tokens waits for the lists to fill
@@ -289,7 +299,7 @@ async def reset_in_mid_stream(dut: Any) -> None:
     for cycles in (3, 20, 60):
         await f.reset()
         f.set_context(c.pods)
-        await f.start(Opcode.SEARCH, groups=2, first=0, limit=99, best=1, margins=1)
+        await f.start(Opcode.SEARCH, groups=2, first=0, limit=99, best=1, margins=int(c.certified))
         scores, logits = close_values(rng, 2 * c.lanes, c.pods, 0)
         f.i.queue([{"value": row.tolist(), "index": 3, "pods": 0} for row in scores])
         await f.bench.cycle(cycles)

@@ -42,7 +42,7 @@ class Fixture:
         self.sum = StreamDriver(self.bench, dut, "i_sum", tagged_sum(c))
         self.row = StreamDriver(self.bench, dut, "i_row", accumulators(c))
         self.record = StreamDriver(self.bench, dut, "i_record", parameter_record())
-        self.term = StreamDriver(self.bench, dut, "i_term", row_term())
+        self.term = StreamDriver(self.bench, dut, "i_term", row_term(c))
         self.fine = StreamDriver(self.bench, dut, "i_fine", row_record(c))
         self.embed = StreamDriver(self.bench, dut, "i_embed", embed_element(c))
         self.o = StreamMonitor(self.bench, dut, "o", requantiser_input(c, requantiser_tag()), pause=pause)
