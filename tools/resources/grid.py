@@ -60,7 +60,7 @@ class Point:
 
 
 def wanted() -> Iterator[tuple[str, Config]]:
-    """Parts to synthesise: small ones that differ in one feature, and a preset's."""
+    """Parts to synthesise: small ones that differ in one feature, and a preset's, also with bounds."""
     yield "engine", _BASE
     for engines, pods in ((1, 1), (4, 1), (1, 4), (4, 4), (2, 2)):
         yield "hub", _BASE.replace(engines=engines, pods=pods)
@@ -68,8 +68,11 @@ def wanted() -> Iterator[tuple[str, Config]]:
         yield "engine", _BASE.replace(lanes=lanes, pods=pods)
     for lanes, pods in ((8, 1), (16, 2)):
         yield "engine", _BASE.replace(lanes=lanes, pods=pods, limits__max_candidates=24)
+    for lanes, pods in ((8, 1), (16, 2)):
+        yield "engine", _BASE.replace(lanes=lanes, pods=pods, limits__max_shard=0)
     for part in ("hub", "engine"):
-        yield part, PRESETS["kv260"].replace(limits__max_shard=12800)
+        yield part, PRESETS["kv260"]
+    yield "engine", PRESETS["kv260"].replace(limits__max_shard=12800)
 
 
 @cache

@@ -26,7 +26,8 @@ def features(part: str, kind: str, config: Config) -> dict[str, float]:
     """What cells of a `kind` in the logic of an engine or of the hub grow with, the most important first."""
     engines, lanes, pods = config.engines, config.lanes, config.pods
     if part == "engine":
-        return {"once": 1, "lanes": lanes, "pods": pods, "candidates": config.limits.max_candidates}
+        return {"once": 1, "lanes": lanes, "pods": pods, "candidates": config.limits.max_candidates,
+                "bounds": int(config.certified)}
     if kind == "ff":
         return {"once": 1, "engines": engines, "pods": pods}
     levels = 1 + (engines - 1).bit_length()
