@@ -143,7 +143,8 @@ def source(rows: Iterable[Row], resources: bool = False) -> str:
     for column, what, names in columns if resources else columns[:1]:
         counts = Counter(row[column] for row in rows if row.get(column) is not None)
         if counts:
-            many = [names.get(k, k) + (f" ({n} points)" if len(counts) > 1 else "") for k, n in counts.items()]
+            many = [names.get(k, k) + (f" ({n} point{'s' * (n != 1)})" if len(counts) > 1 else "")
+                    for k, n in counts.items()]
             parts.append(f"{what} from {' and '.join(many)}")
     return "; ".join(parts) + "." if parts else ""
 
