@@ -99,7 +99,7 @@ struct alignas(64) Engine {
         BROADCAST(INTO_ENGINE)
         TO_ENGINE(INTO_ENGINE_OF)
     }
-#define FROM_MODEL(name, bits) said.name = model.name;
+    // Give the next edge to the units that need it, or to all.
     void wake(bool all) {
 #define WAKE(name) \
         model.clk_##name = all | model.awake_##name; \
@@ -107,6 +107,7 @@ struct alignas(64) Engine {
         model.rootp->__Vtrigprevexpr___TOP__clk_##name##__0 = 0;
         RESTING(WAKE)
     }
+#define FROM_MODEL(name, bits) said.name = model.name;
     void give(FromEngine& said) const { FROM_ENGINE(FROM_MODEL) }
 
     void record(uint64_t now) {
@@ -188,7 +189,7 @@ public:
     Memories<Memory> memories;
     std::vector<std::unique_ptr<Engine>> engines;
     std::vector<uint8_t> trace;
-    bool tracing = false, recording = false, sleepless = false;
+    bool tracing = false, recording = false, evaluates_all = false;
     uint64_t cycles = 0;
     std::string error;
 
@@ -206,7 +207,7 @@ private:
             memories.ports[e].sample(cycles);
             if (!memories.ports[e].error.empty()) failed_.store(true, std::memory_order_relaxed);
         }
-        engine.wake(sleepless);
+        engine.wake(evaluates_all);
         cycle(engine.model, engine.error);
         if (!engine.error.empty()) failed_.store(true, std::memory_order_relaxed);
         engine.give(engine.said[(turn_ + 1) % 2]);
@@ -309,7 +310,7 @@ uint64_t lpu_cycles(void* h) { return static_cast<Harness*>(h)->cycles; }
 void lpu_reset(void* h, uint32_t cycles) { static_cast<Harness*>(h)->reset(cycles); }
 
 // Evaluate all units in every cycle, also those that stand still.
-void lpu_sleepless(void* h, int on) { static_cast<Harness*>(h)->sleepless = on != 0; }
+void lpu_evaluate_all(void* h, int on) { static_cast<Harness*>(h)->evaluates_all = on != 0; }
 
 uint64_t lpu_rested(void* h, uint32_t engine) { return static_cast<Harness*>(h)->engines[engine]->rested; }
 

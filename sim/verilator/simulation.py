@@ -29,7 +29,7 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "error": (c_char_p, [c_void_p]),
     "cycles": (c_uint64, [c_void_p]),
     "reset": (None, [c_void_p, c_uint32]),
-    "sleepless": (None, [c_void_p, c_int]),
+    "evaluate_all": (None, [c_void_p, c_int]),
     "rested": (c_uint64, [c_void_p, c_uint32]),
     "engines": (c_uint32, []),
     "beat": (c_uint32, []),
@@ -136,7 +136,7 @@ class Simulation:
 
     def evaluate_all(self, on: bool) -> None:
         """evaluate all units in every cycle, also those that stand still: slower, and no answer changes"""
-        self._do("sleepless", int(on))
+        self._do("evaluate_all", int(on))
 
     def rested(self) -> int:
         """clock edges that units of all engines have not had, because they stood still"""
