@@ -160,7 +160,7 @@ def test_resting_units_would_not_have_moved(kind: dict[str, Any], shape: tuple[i
         comparison = Comparison(model, machine(shape), latency=(3, 50), stall=0.3, seed=11,
                                 head=HeadMode("certified", k=3))
         simulation = comparison.backend.simulation
-        simulation.evaluate_all(everything)
+        comparison.backend.evaluate_all(everything)
         before = simulation.rested()
         comparison.backend.trace_activity()
         search(comparison, 3, np.random.default_rng(5))

@@ -113,6 +113,10 @@ class NativeSimulation:
         """let the clock run"""
         self.simulation.step(cycles)
 
+    def evaluate_all(self, on: bool) -> None:
+        """whether units that stand still are evaluated, too"""
+        self.simulation.evaluate_all(on)
+
     def trace_exchange(self) -> None:
         """start an empty trace of the exchange bus; needs `debug`"""
         if not self._debug:

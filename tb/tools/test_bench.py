@@ -13,7 +13,7 @@ import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from lpu.hdl.config import PRESETS, ConfigError
@@ -51,9 +51,11 @@ class FakeTorch:
 
 
 class Counted(ProgramBackend):
-    """how many simulations were started and passes run; `stop` interrupts at that pass"""
+    """how many simulations were started and passes run, and which of these evaluated every unit; `stop` interrupts at
+    that pass"""
 
     started = passes_run = 0
+    every_unit: ClassVar[list[bool]] = []
     stop: int | None = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -64,6 +66,9 @@ class Counted(ProgramBackend):
         Counted.passes_run += 1
         if Counted.passes_run == Counted.stop:
             raise KeyboardInterrupt
+
+    def evaluate_all(self, on: bool) -> None:
+        Counted.every_unit.append(on)
 
     def close(self) -> None:
         pass
@@ -80,6 +85,7 @@ def lpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     monkeypatch.setattr(Counted, "stop", None)
     monkeypatch.setattr(FakeTorch, "runs", 0)
     Counted.started = Counted.passes_run = 0
+    Counted.every_unit.clear()
     return runner(monkeypatch, capsys, tmp_path)
 
 
@@ -301,7 +307,9 @@ def test_budgets_report(lpu: Lpu, small: None) -> None:
     assert found["simulation-speed"]["achieved"] == pytest.approx(1000 / found["simulated-token"]["achieved"])
     assert code == 1, "one was missed"
     assert "port-beats: 50 % (≥ 97 %) MISSED" in err
-    assert (Counted.started, Counted.passes_run) == (10, 12)
+    assert found["resting-units"]["achieved"] > 0
+    assert Counted.every_unit == [False] * 3 + [True] + [False] * 9
+    assert (Counted.started, Counted.passes_run) == (10, 13)
 
 
 def test_one_budget(lpu: Lpu, small: None) -> None:

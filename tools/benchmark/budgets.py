@@ -124,6 +124,11 @@ def _speed(lab: Lab) -> float:
     return run.cycles / run.seconds
 
 
+def _resting(lab: Lab) -> float:
+    rested, every = (lab.token(DISTIL, KV260, ideal(), every_unit=every_unit) for every_unit in (False, True))
+    return every.seconds / rested.seconds
+
+
 BUDGETS: tuple[Budget, ...] = (  # those that look at the same machine one after the other, which is built once
     Budget(name="port-beats", unit="%", least=97, measure=_port_beats,
            what="port beats used: DistilGPT2 on kv260, a token at context 256, ideal memory of 128 cycles"),
@@ -135,6 +140,8 @@ BUDGETS: tuple[Budget, ...] = (  # those that look at the same machine one after
            what="native simulation of kv260 over a token of DistilGPT2, on this computer as loaded as it is"),
     Budget(name="simulated-token", unit="s", most=15, measure=lambda lab: lab.token(DISTIL, KV260, ideal()).seconds,
            what="simulation of a token of DistilGPT2 on kv260"),
+    Budget(name="resting-units", unit="×", measure=_resting,
+           what="the same token with every unit evaluated in every cycle, against that time"),
     Budget(name="dram-peak", unit="%", least=93, measure=_dram_peak(4, 300),
            what="the same on DDR4-2400, 4 ports at 300 MHz: share of the DRAM's peak"),
     Budget(name="coarse-head", unit="×", least=1.6, measure=_coarse_head,

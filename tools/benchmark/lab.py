@@ -44,21 +44,23 @@ class Lab:
 
     def __init__(self, tell: Progress) -> None:
         self.tell = tell
-        self._passes: dict[tuple[_Setup, int, int, bool], Pass] = {}
+        self._passes: dict[tuple[_Setup, int, int, bool, bool], Pass] = {}
         self._machine: tuple[_Setup, Machine] | None = None
 
     def token(self, sizes: Decoder, config: Config, memory: MemoryModel, *, tokens: int = 1,
-              coarse: bool = False) -> Pass:
+              coarse: bool = False, every_unit: bool = False) -> Pass:
         """the pass that ends at `CONTEXT`, with the LM head"""
-        return self.run(sizes, config, memory, tokens=tokens, base=CONTEXT - tokens, coarse=coarse)
+        return self.run(sizes, config, memory, tokens=tokens, base=CONTEXT - tokens, coarse=coarse,
+                        every_unit=every_unit)
 
     def run(self, sizes: Decoder, config: Config, memory: MemoryModel, *, tokens: int, base: int, head: bool = True,
-            coarse: bool = False) -> Pass:
-        """a pass, simulated unless it was before; weights and caches have 8 bits"""
+            coarse: bool = False, every_unit: bool = False) -> Pass:
+        """A pass, simulated unless it was before; weights and caches have 8 bits. `every_unit`: also those that stand
+        still are evaluated."""
         setup = _Setup(sizes, config, memory, coarse)
-        key = (setup, tokens, base, head)
+        key = (setup, tokens, base, head, every_unit)
         if key not in self._passes:
-            self._passes[key] = self._on(setup).run(tokens, base, head=head)
+            self._passes[key] = self._on(setup).run(tokens, base, head=head, every_unit=every_unit)
         return self._passes[key]
 
     def close(self) -> None:

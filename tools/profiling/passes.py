@@ -72,8 +72,10 @@ class Machine:
         self._device = Device(self._backend, image.config)
         self._device.load_image(image.channels, program=image.program)
 
-    def run(self, tokens: int, base: int, *, head: bool = True) -> Pass:
-        """A pass over `tokens` of them behind `base` keys; raises `DeviceError`."""
+    def run(self, tokens: int, base: int, *, head: bool = True, every_unit: bool = False) -> Pass:
+        """A pass over `tokens` of them behind `base` keys, with `every_unit` evaluated in every cycle; raises
+        `DeviceError`."""
+        self._backend.evaluate_all(every_unit)
         expected = 1 + sum(self.image.stored) // self.image.config.bytes_per_cycle
         self._backend.on_cycles = lambda cycles: self._progress(self._what, min(0.99, cycles / expected))
         before, begun = self._backend.memory_statistics, time.perf_counter()
