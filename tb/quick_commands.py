@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from lpu.hdl.config import Numerics
+from lpu.tb.program_backend import ProgramBackend
 from lpu.tb.random_model import random_model, with_coarse_head
 from lpu.tools import cli, library
 from lpu.tools.lmhead import fit, hidden
@@ -18,6 +19,23 @@ from lpu.tools.quantised import CoarseHead, QuantisedModel
 Lpu = Callable[..., tuple[int, str, str]]
 calls: list[str] = []
 """what the stand-ins were asked for since the last `runner`"""
+
+
+class Breakable(ProgramBackend):
+    """the interpreter as simulation; `wrong` breaks a logit, and Ctrl-C comes in pass `interrupted` of a loop"""
+
+    wrong: int | None = None
+    interrupted: int | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.break_logit = type(self).wrong
+
+    def rest(self, cycles: int) -> None:
+        if self.passes == type(self).interrupted:
+            type(self).interrupted = None
+            raise KeyboardInterrupt
+        super().rest(cycles)
 
 
 def runner(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path) -> Lpu:

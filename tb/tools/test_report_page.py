@@ -1,12 +1,10 @@
 """`lpu report`: every result is recognised by its content, becomes figures that say what is in it, and a page that
-works in a browser without a network, at any width."""
+works without a network (`test_report_browser.py`)."""
 
 from __future__ import annotations
 
-import csv
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,130 +14,35 @@ from typing import Any
 
 import pytest
 from lpu.hdl.config import PRESETS
-from lpu.tb.quick_commands import Lpu, refused, runner
+from lpu.tb.quick_commands import Lpu, refused
+from lpu.tb.reports import (
+    COLUMNS,
+    SWEPT,
+    bench,
+    budgets,
+    data_of,
+    explored,
+    point,
+    profile,
+    sweep,
+    write_csv,
+    write_json,
+)
 from lpu.tools import palette
-from lpu.tools.benchmark.kpi import KPIS
 from lpu.tools.errors import ToolError
-from lpu.tools.profiling.profile import Profile, Share
+from lpu.tools.profiling.profile import Profile
 from lpu.tools.reporting import inputs, machines, page, passes, picture, recall, roofline, tables
 from lpu.tools.reporting.figure import Figure
 from lpu.tools.reporting.points import groups, record
 from lpu.tools.reporting.traces import plotted
 from lpu.tools.sweep import table
 
-CHROMIUM = shutil.which("chromium")
-SWEPT = ("memory.fifo_beats",)
-COLUMNS = table.columns(SWEPT)
-BYTES = 4.5e7
-"""of a token of the made-up model"""
-
-
-# -- results as the commands write them ------------------------------------------------------------------------------
-
-
-def point(board: str, engines: int, lanes: int, pods: int) -> dict[str, Any]:
-    """a point of a sweep: a made-up machine that its ports or its memory bind"""
-    clock, peak, luts, dsps = {"kv260": (300, 19.2, 117_120, 1248), "u55c": (300, 460.0, 1_303_680, 9024)}[board]
-    ports = engines * lanes * clock * 1e6
-    used = min(ports * (0.99 - 0.004 * engines), peak * 1e9 * 0.94)
-    lut, dsp = 2000 + engines * (3000 + 95 * lanes * pods), engines * (lanes * pods + 12)
-    share, binding = max((100 * lut / luts, "lut"), (100 * dsp / dsps, "dsp"))
-    measured = engines < 4
-    return {
-        "model": "distilgpt2", "head": "full", "context": 256, "engines": engines, "lanes": lanes, "pods": pods,
-        "memory.fifo_beats": 512, "board": board, "clock_mhz": clock, "memory": "ddr4" if board == "kv260" else "hbm2",
-        "cycles_per_token": round(clock * 1e6 * BYTES / used), "cycles_source": "rtl" if engines == 1 else "model",
-        "tokens_per_s": used / BYTES, "useful_beats_pct": 100 * used / ports, "lut": lut, "ff": 2 * lut, "dsp": dsp,
-        "bram36": 20.5 * engines, "uram": engines, "resources_source": "synthesis" if measured else "model",
-        "resources_error_pct": None if measured else 3.2, "fits": share <= 100, "binding": binding,
-        "binding_pct": share,
-        "energy_per_token_j": 0.0079, "error": None,
-        "command": f"lpu sweep distilgpt2 --board {board} --grid engines={engines} lanes={lanes} pods={pods} <x>",
-    }  # fmt: skip
-
-
-def sweep() -> list[dict[str, Any]]:
-    """60 points, one of which failed"""
-    rows = [point(*shape) for shape in product(("kv260", "u55c"), (1, 2, 4, 8, 16), (16, 32), (1, 2, 4))]
-    asked = COLUMNS[:COLUMNS.index("cycles_per_token")]
-    rows[-1] = {name: rows[-1][name] if name in asked else None for name in COLUMNS}
-    rows[-1]["error"] = "the model has 12 heads, too few for 16 engines"
-    return rows
-
-
-def write_csv(path: Path, rows: list[dict[str, Any]]) -> Path:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
-def write_json(path: Path, data: Any) -> Path:
-    path.write_text(json.dumps(data))
-    return path
-
-
-def share(what: str, cycles: int, useful: int, memory: int = 0, exchange: int = 0) -> Share:
-    return Share(what=what, cycles=cycles, useful=useful,
-                 stalls={"memory": memory, "exchange": exchange, "dependency": 0, "drain": 0})
-
-
-def profile(source: str = "RTL in simulation", exchange: int = 7) -> dict[str, Any]:
-    parts = [[share("gemv", 700, 650, 20, exchange), share("head", 290, 280), share("wait", 4, 0),
-              share("halt", 3, 0)]]
-    made = Profile(what="tinytales on tiny (2 × 8 × 2): a token at context 64, full head, ideal memory", source=source,
-                   cycles=1000, clock_mhz=100.0, parts=parts * 2)
-    return {**made.to_dict(), "tokens": 1, "context": 64, "head": {"mode": "full"}, "config": PRESETS["tiny"].to_dict(),
-            "memory": None, "html": None, "command": "lpu profile --json", "predicted": None}
-
-
-def bench() -> dict[str, Any]:
-    figures = dict(zip(KPIS, (0.24, 4166.6, 0.5, 0.0001, None), strict=True))
-    sources = dict.fromkeys(KPIS, "measured in RTL simulation at 100 MHz") | {"quality_drop_pct": "not measured"}
-    row = {"system": "LPU, full head", "prompt": "Once <upon>", "prompt_tokens": 4, "tokens": 32, **figures,
-           "sources": sources, "beat_utilisation": 0.88}
-    return {"model": {"name": "tinytales", "path": "x"}, "config": PRESETS["tiny"].to_dict(), "out": "kpi",
-            "memory": "ideal memory, 32 cycles", "command": "lpu bench --out kpi --json", "rows": [row], "skipped": {}}
-
-
-def budgets() -> list[dict[str, Any]]:
-    made = []
-    for name, achieved, met, error in (("port-beats", 99.4, True, None), ("simulated-token", 19.7, False, None),
-                                       ("scaling-2", 1.99, None, None), ("prefill", None, False, "no <compiler>")):
-        made.append({"name": name, "achieved": achieved, "budget": 1, "met": met, "unit": "%",
-                     "what": f"what {name} is", "command": f"lpu bench --budgets --only {name}",
-                     "wanted": "≥ 97 %", "seconds": 1.0, "load": 0.1, "error": error})
-    return made
-
-
-def explored() -> dict[str, Any]:
-    rows = []
-    for method, tiles, bits, cost, found in (
-        ("full", 0, 8, 196, 1.0), ("sign", 0, 1, 26, 0.79), ("plain", 24, 8, 24, 0.97), ("rotated", 12, 8, 17, 0.988),
-        ("rotated", 24, 8, 25, 1.0), ("rotated", 48, 4, 25, 0.998),
-    ):  # fmt: skip
-        rows.append({"method": method, "tiles": tiles, "index_bits": bits, "bytes_per_row": cost, "positions": 25_344,
-                     "recall": {"8": found / 2, "64": found}, "recall_best": {"8": 0.4, "64": found},
-                     "bytes_per_token": {"8": 1, "64": 2}, "share": {"8": 0.1, "64": 0.19},
-                     "cycles_per_token": {"8": 1, "64": 2}})
-    return {"model": {"name": "gpt2-8k", "path": "x"}, "command": "lpu lmhead gpt2-8k --json", "rows": rows,
-            "modes": []}
-
 
 @pytest.fixture
-def results(tmp_path: Path) -> list[Path]:
-    """a file of each kind; names say nothing of what is in them"""
-    made = [write_csv(tmp_path / "a.dat", sweep())]
-    contents = (profile(), profile("cycle model", 40), bench(), budgets(), explored())
-    return made + [write_json(tmp_path / f"{i}.dat", data) for i, data in enumerate(contents)]
-
-
-@pytest.fixture
-def lpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Lpu:
+def lpu(lpu: Lpu) -> Lpu:
     """runs a command in this process"""
     pytest.importorskip("plotly")
-    return runner(monkeypatch, capsys, tmp_path)
+    return lpu
 
 
 # -- what the figures say --------------------------------------------------------------------------------------------
@@ -403,12 +306,6 @@ def test_of_a_real_sweep(lpu: Lpu, tmp_path: Path) -> None:
     assert any(c.startswith("lpu sweep stories260k") and c.endswith("--grid engines=2 lanes=16 pods=2") for c in shown)
 
 
-def data_of(text: str) -> str:
-    found = re.search(r'id="data">(.*?)</script>', text, re.S)
-    assert found is not None
-    return found[1]
-
-
 def test_sections_without_input_are_left_out(lpu: Lpu, results: list[Path], tmp_path: Path) -> None:
     for file, wanted in ((results[1], ["bounds", "passes"]), (results[4], ["budgets"]), (results[5], ["lm-head"])):
         code, said, err = lpu("report", file, "--out", tmp_path / "x.html", "--json")
@@ -501,131 +398,3 @@ def test_damage_is_told_and_nothing_else(tmp_path: Path) -> None:
             shown += 1
     assert refusals > 400
     assert shown > 100
-
-
-# -- in a browser ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """headless Chromium"""
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium to open the page in")
-    driver = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
-    with driver.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
-def until(tab: Any, condition: str) -> None:
-    """waits for it, at most 30 s; the page forbids scripts from text, with which playwright would wait"""
-    for _ in range(600):
-        if tab.evaluate(condition):
-            return
-        tab.wait_for_timeout(50)
-    raise AssertionError(f"not within 30 s: {condition}")
-
-
-def point_at(tab: Any, mark: Any) -> None:
-    """until the page tells of it, at most 30 s: as long as figures are still drawn, it moves away under the mouse"""
-    for _ in range(30):
-        mark.hover(force=True)
-        for _ in range(20):
-            if tab.evaluate("document.getElementById('tip').style.visibility === 'visible'"):
-                return
-            tab.wait_for_timeout(50)
-        tab.mouse.move(1, 1)
-    raise AssertionError("pointing at a mark tells nothing")
-
-
-FOUND = """() => [...document.querySelectorAll("figure")].map((figure) => {
-  const plot = figure.querySelector(".plot .main-svg").getBoundingClientRect();
-  const marks = [...figure.querySelectorAll(".points path, .point path")].map((m) => m.getBoundingClientRect());
-  const texts = [...figure.querySelectorAll(".plot text")].filter((t) => t.textContent)
-    .map((t) => [t.textContent, parseFloat(getComputedStyle(t).fontSize), t.getBoundingClientRect().left,
-                 t.getBoundingClientRect().right]);
-  return { name: figure.id, left: plot.left, right: plot.right, height: plot.height, texts,
-           marks: marks.filter((m) => m.width > 0 && m.height > 0).length,
-           sources: figure.querySelector("figcaption").textContent };
-})"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
-def test_in_a_browser(browser: Any, lpu: Lpu, results: list[Path], tmp_path: Path, width: int, scheme: str) -> None:
-    """every figure is there, within the window, legible, and tells; nothing is asked of a network and nothing fails"""
-    out = tmp_path / "report.html"
-    assert lpu("report", *results, "--out", out)[0] == 0
-    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
-    tab = context.new_page()
-    problems: list[str] = []
-    requests: list[str] = []
-    tab.on("console", lambda message: problems.append(f"{message.type}: {message.text}"))
-    tab.on("pageerror", lambda error: problems.append(str(error)))
-    tab.on("request", lambda request: requests.append(request.url))
-    tab.goto(out.as_uri())
-    until(tab, "document.querySelectorAll('.plot .main-svg').length >= 7")
-    data = json.loads(data_of(out.read_text()))
-    found = tab.evaluate(FOUND)
-    assert [f["name"] for f in found] == [f["name"] for f in data["figures"]]
-    checks = 0
-    for figure, given in zip(found, data["figures"], strict=True):
-        assert figure["left"] >= 0, figure["name"]
-        assert figure["right"] <= width, figure["name"]
-        assert figure["height"] > 100, figure["name"]
-        points = sum(len(t.get("customdata", [])) for t in given["traces"])
-        assert figure["marks"] >= 0.9 * points > 0, "but for bars thinner than can be drawn"
-        for text, size, left, right in figure["texts"]:
-            assert size >= 11, text
-            assert left >= -1, text
-            assert right <= width + 1, text
-            checks += 1
-        assert "ource" in figure["sources"] or "ycles from" in figure["sources"]
-    assert checks > 60
-    assert tab.evaluate("document.documentElement.scrollWidth") <= width
-    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == {
-        "light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 28)"}[scheme]
-
-    # pointing at a mark tells all of its configuration and the command; a click keeps it open
-    for name, target in (("pareto", ".scatterlayer .trace:nth-child(2) .points path >> nth=0"),
-                         ("cycles", ".bars .point path >> nth=0")):
-        mark = tab.locator(f"#{name} {target}")
-        mark.scroll_into_view_if_needed()
-        point_at(tab, mark)
-        told = tab.locator("#tip").inner_text()
-        assert any(r["title"] in told and r["command"] in told and len(r["facts"]) >= 8
-                   and all(value in told for _, value in r["facts"]) for r in data["records"]), told
-        box = tab.locator("#tip").bounding_box()
-        assert box is not None
-        assert box["x"] >= 0
-        assert box["x"] + box["width"] <= width
-        assert box["y"] >= 0
-        assert box["y"] + box["height"] <= 800
-        mark.click(force=True)
-        until(tab, "document.getElementById('tip').className === 'held'")
-        assert tab.locator("#tip.held button").count() == 2
-        tab.keyboard.press("Escape")
-        assert not tab.locator("#tip").is_visible()
-
-    # the legend hides and shows, and the points are there as a table too
-    button = tab.locator("#pareto .legend button").first
-    shown = "document.getElementById('pareto').querySelectorAll('.scatterlayer .points path').length"
-    before = tab.evaluate(shown)
-    button.click()
-    until(tab, f"{shown} < {before}")
-    button.click()
-    until(tab, f"{shown} === {before}")
-    tab.locator("#pareto summary").click()
-    until(tab, "document.querySelectorAll('#pareto tbody tr').length === 59")
-    assert "lpu sweep distilgpt2" in tab.locator("#pareto tbody tr").first.inner_text()
-
-    # another width and other colours while it is open
-    tab.set_viewport_size({"width": 700, "height": 800})
-    tab.emulate_media(color_scheme="dark" if scheme == "light" else "light")
-    until(tab, "[...document.querySelectorAll('.plot')].every((p) => "
-                          "Math.abs(p.querySelector('.main-svg').getBoundingClientRect().width - p.clientWidth) < 1)")
-    assert tab.evaluate("document.documentElement.scrollWidth") <= 700
-    assert problems == []
-    assert requests == [out.as_uri()]
-    context.close()
