@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,8 @@ class NativeSimulation:
     `image_sizes` are the bytes of each channel's memory. `memory` is what stands behind the ports, at the clock of the
     configuration if it names none; `latency`, (read, write) or both in cycles, replaces its latencies. `stall` is the
     chance of a pause in each cycle on all AXI channels, or five of them (AR, R, AW, W, B); `seed` fixes the pauses.
-    `debug` adds the exchange trace and the assertions of the RTL. `verilog` replaces the emitted RTL. Raises
+    `debug` adds the exchange trace and the assertions of the RTL. `verilog` replaces the emitted RTL, `library` what is
+    built of it; `tuned=False` keeps from a library that was tuned. Raises
     `ToolError` when the simulator cannot be built and `MemoryModelError` for a memory that the ports cannot share.
     `simulation` gives access to error injection, traffic and statistics.
     """
@@ -32,10 +34,12 @@ class NativeSimulation:
     def __init__(self, config: Config, image_sizes: Sequence[int], *, memory: MemoryModel | None = None,
                  latency: int | tuple[int, int] | None = None,
                  stall: float | Sequence[float] = 0.0, seed: int = 0, debug: bool = False, quiet: bool = False,
-                 verilog: Mapping[str, str] | None = None) -> None:
+                 verilog: Mapping[str, str] | None = None, library: Path | None = None, tuned: bool = True) -> None:
         if len(image_sizes) != config.channels:
             raise ImageError(f"{len(image_sizes)} memory images for {config.channels} channels: each needs one")
-        library = build(emit(config, debug=debug, resting=True) if verilog is None else verilog, quiet=quiet)
+        if library is None:
+            library = build(emit(config, debug=debug, resting=True) if verilog is None else verilog,
+                            tuned=tuned, quiet=quiet)
         self.config = config
         self.simulation = Simulation(library, seed=seed, channels=config.channels)
         self._debug = debug

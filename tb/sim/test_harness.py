@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,10 +41,10 @@ def config(request: pytest.FixtureRequest) -> Config:
     return CONFIGS[request.param]
 
 
-@pytest.fixture
-def machine(config: Config, seed: int) -> Iterator[Simulation]:
+@contextmanager
+def loaded(library: Path, seed: int = 1) -> Iterator[Simulation]:
     """just after reset, memories filled at random, windows set"""
-    simulation = Simulation(builder.build(verilog(config)), seed=seed)
+    simulation = Simulation(library, seed=seed)
     for e in range(simulation.engines):
         memory = simulation.place(e, BASE * (e + 1), SIZE)
         memory[:] = np.random.default_rng([seed, e]).integers(0, 256, SIZE)
@@ -50,6 +52,13 @@ def machine(config: Config, seed: int) -> Iterator[Simulation]:
         assert simulation.write(register("WINDOW_BASE_LOW"), BASE * (e + 1))
     yield simulation
     simulation.close()
+
+
+@pytest.fixture
+def machine(config: Config, seed: int) -> Iterator[Simulation]:
+    """of `loaded`"""
+    with loaded(builder.build(verilog(config)), seed) as simulation:
+        yield simulation
 
 
 def start(machine: Simulation, beats: int, *, source: int = 0, mode: Misbehaviour = Misbehaviour.NONE) -> None:
@@ -342,3 +351,39 @@ def test_engine_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         config = replace(CONFIGS["2x8"], engines=engines)
         assert Simulation(builder.build(verilog(config), quiet=True)).engines == engines
     assert len(made) == 1
+
+
+def test_tuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """compiled again with what was counted; found from then on; a training that fails leaves nothing"""
+    monkeypatch.setenv("LPU_CACHE", str(tmp_path))
+    counted: list[int] = []
+
+    def compiled(work: Path, done: Path, *flags: str, make: Any = builder._compile_engine) -> None:
+        counted.append(len(list((work / f"obj_{ENGINE}").glob("*.gcda"))))
+        make(work, done, *flags)
+
+    def train(library: Path) -> None:
+        with loaded(library) as machine:
+            copy(machine, 300)
+
+    def fail(library: Path) -> None:
+        raise SimulationError("no")
+
+    monkeypatch.setattr(builder, "_compile_engine", compiled)
+    rtl = verilog(CONFIGS["2x8"])
+    with pytest.raises(SimulationError):
+        builder.tune(rtl, fail, quiet=True)
+    assert [p.suffix for p in (tmp_path / "native").iterdir()] == [".lock"]
+    counted.clear()
+    tuned = builder.tune(rtl, train, quiet=True)
+    assert counted[0] == 0 < counted[1], "the second time with counts"
+    assert builder.tune(rtl, fail, quiet=True) == builder.build(rtl, quiet=True) == tuned
+    assert len(counted) == 2, "once"
+    plain = builder.build(rtl, tuned=False, quiet=True)
+    assert plain != tuned
+    cycles = set()
+    for library in (plain, tuned):
+        with loaded(library) as machine:
+            copy(machine, 100)
+            cycles.add(machine.cycles)
+    assert len(cycles) == 1

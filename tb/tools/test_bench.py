@@ -27,6 +27,7 @@ from lpu.tools.benchmark.torch_cpu import Timing, TorchModel
 from lpu.tools.commands import bench
 from lpu.tools.errors import PromptError, ToolError, UserError
 from lpu.tools.geometry import DECODERS
+from lpu.tools.image import Image
 from lpu.tools.profiling import passes
 from lpu.tools.runtime import Usage
 
@@ -51,10 +52,11 @@ class FakeTorch:
 
 
 class Counted(ProgramBackend):
-    """how many simulations were started and passes run, and which of these evaluated every unit; `stop` interrupts at
-    that pass"""
+    """how many simulations were started and passes run, which of these evaluated every unit, and for which images the
+    simulator was tuned; `stop` interrupts at that pass"""
 
     started = passes_run = 0
+    tuned: ClassVar[list[Image]] = []
     every_unit: ClassVar[list[bool]] = []
     stop: int | None = None
 
@@ -85,7 +87,9 @@ def lpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     monkeypatch.setattr(Counted, "stop", None)
     monkeypatch.setattr(FakeTorch, "runs", 0)
     Counted.started = Counted.passes_run = 0
+    monkeypatch.setattr(lab, "tune", Counted.tuned.append)
     Counted.every_unit.clear()
+    Counted.tuned.clear()
     return runner(monkeypatch, capsys, tmp_path)
 
 
@@ -308,8 +312,10 @@ def test_budgets_report(lpu: Lpu, small: None) -> None:
     assert code == 1, "one was missed"
     assert "port-beats: 50 % (≥ 97 %) MISSED" in err
     assert found["resting-units"]["achieved"] > 0
-    assert Counted.every_unit == [False] * 3 + [True] + [False] * 9
-    assert (Counted.started, Counted.passes_run) == (10, 13)
+    assert Counted.every_unit == [False] * 4 + [True] + [False] * 10
+    assert (Counted.started, Counted.passes_run) == (12, 15)
+    assert found["tuned-simulator"]["achieved"] > 0
+    assert [image.config for image in Counted.tuned] == [budgets.KV260]
 
 
 def test_one_budget(lpu: Lpu, small: None) -> None:

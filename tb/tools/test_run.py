@@ -10,6 +10,8 @@ import pytest
 from lpu.sim.verilator.memory import MemoryStatistics, memory_model
 from lpu.tb.quick_commands import Breakable, Lpu, calls, refused
 from lpu.tools import report
+from lpu.tools.commands import run
+from lpu.tools.image import Image
 
 
 def test_run_is_the_same_on_every_machine(lpu: Lpu) -> None:
@@ -96,6 +98,16 @@ def test_run_in_a_loop(lpu: Lpu, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (code, data["stopped"]) == (130, "interrupt")
     assert data["token_ids"] == told[""]["token_ids"][:data["tokens"]]
     assert 0 < data["tokens"] < 4
+
+
+def test_run_tunes_the_simulator(lpu: Lpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    tuned: list[Image] = []
+    monkeypatch.setattr(run, "tune", tuned.append)
+    asked = ("run", "--tokens", 2, "--json", "--engines", 1)
+    plain, again = (json.loads(lpu(*asked, *option)[1]) for option in ((), ("--tune",)))
+    assert plain["token_ids"] == again["token_ids"]
+    assert [image.config.engines for image in tuned] == [1]
+    refused(lpu(*asked, "--tune", "--backend", "golden"), "--tune", "--backend rtl")
 
 
 def test_run_without_check_says_null(lpu: Lpu) -> None:

@@ -12,6 +12,7 @@ from ..head_mode import HeadMode
 from ..library import Progress, Recipe
 from ..profiling.passes import Machine, Pass
 from ..profiling.subject import quantised
+from ..tuning import tune
 
 DISTIL, GPT2 = DECODERS["distilgpt2"], DECODERS["gpt2"]
 KV260 = PRESETS["kv260"]
@@ -37,6 +38,8 @@ class _Setup:
     config: Config
     memory: MemoryModel
     coarse: bool
+    tuned: bool | None
+    """None: the tuned simulator if it is there"""
 
 
 class Lab:
@@ -48,16 +51,16 @@ class Lab:
         self._machine: tuple[_Setup, Machine] | None = None
 
     def token(self, sizes: Decoder, config: Config, memory: MemoryModel, *, tokens: int = 1,
-              coarse: bool = False, every_unit: bool = False) -> Pass:
+              coarse: bool = False, every_unit: bool = False, tuned: bool | None = None) -> Pass:
         """the pass that ends at `CONTEXT`, with the LM head"""
         return self.run(sizes, config, memory, tokens=tokens, base=CONTEXT - tokens, coarse=coarse,
-                        every_unit=every_unit)
+                        every_unit=every_unit, tuned=tuned)
 
     def run(self, sizes: Decoder, config: Config, memory: MemoryModel, *, tokens: int, base: int, head: bool = True,
-            coarse: bool = False, every_unit: bool = False) -> Pass:
+            coarse: bool = False, every_unit: bool = False, tuned: bool | None = None) -> Pass:
         """A pass, simulated unless it was before; weights and caches have 8 bits. `every_unit`: also those that stand
-        still are evaluated."""
-        setup = _Setup(sizes, config, memory, coarse)
+        still are evaluated; `tuned`: by the simulator that is compiled with what it does in a pass, or not by it."""
+        setup = _Setup(sizes, config, memory, coarse, tuned)
         key = (setup, tokens, base, head, every_unit)
         if key not in self._passes:
             self._passes[key] = self._on(setup).run(tokens, base, head=head, every_unit=every_unit)
@@ -80,5 +83,9 @@ class Lab:
             model = quantised(setup.sizes, config, head, Recipe(), context=CONTEXT, tiles=None, fine_rows=0,
                               progress=self.tell)
             image = compile_model(model, config, context=CONTEXT, head=head)
-            self._machine = setup, Machine(image, setup.memory, what=f"simulating {what}", progress=self.tell)
+            if setup.tuned:
+                self.tell(f"tuning the simulator of {what}", 0.0)
+                tune(image)
+            self._machine = setup, Machine(image, setup.memory, what=f"simulating {what}", progress=self.tell,
+                                           tuned=setup.tuned is not False)
         return self._machine[1]

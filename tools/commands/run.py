@@ -28,6 +28,7 @@ from ..runtime import (
     generate,
 )
 from ..sampling import Sampler
+from ..tuning import tune
 from ..uart import BAUD, SerialPort, Uart
 from .options import Calibration, Context, Head, Json, Machine, Mode, Model, SimulatedMemory
 
@@ -64,6 +65,11 @@ def command(
         bool | None,
         typer.Option(help="Feed tokens back on the device, not by the host (default: greedy on the RTL, no --check)."),
     ] = None,
+    tuned: Annotated[
+        bool,
+        typer.Option("--tune", help="Compile the simulator once more with what it does in a pass: takes minutes, once "
+                     "for each machine, and makes long runs shorter."),
+    ] = False,
     calibration: Calibration,
     context: Context = None,
     head: Head,
@@ -84,6 +90,7 @@ def command(
         lpu run path/to/stories260K --backend golden --json
         lpu run --lm-head certified --margin provable --check --loop
         lpu run --preset kv260 --memory ddr4
+        lpu run path/to/distilgpt2 --preset kv260 --tune
         lpu run ulx3s/model --backend uart --port /dev/ttyUSB0
     """
     sampler = Sampler(temperature, top_p, seed)
@@ -97,6 +104,8 @@ def command(
         raise UserError("--backend uart and --port DEVICE go together: a board is at the end of a serial line")
     behind = memory.choose()
     on_machine = backend in (Engine.rtl, Engine.uart)
+    if tuned and backend is not Engine.rtl:
+        raise UserError("--tune compiles the simulator of the RTL: use --backend rtl")
     able = sampler.greedy and on_machine
     if loop and not able:
         raise UserError("--loop feeds back the likeliest token on the device: use --backend rtl or uart, and "
@@ -129,6 +138,8 @@ def command(
                     behind_it = Uart(SerialPort(port, BAUD), chosen)
                     progress(f"loading {opened.name} over {port}", 0.0)
                 else:
+                    if tuned:
+                        tune(image)
                     sizes = [len(c) for c in image.channels]
                     behind_it = native = NativeSimulation(chosen, sizes, memory=behind, stall=memory.stall, seed=seed)
                 decoder = device = DeviceDecoder(image, behind_it)

@@ -57,18 +57,19 @@ class Pass:
 class Machine:
     """The RTL of an image's configuration in simulation, with the image loaded; `memory` is behind its ports.
 
-    With `activity` the engines tell what they do, which makes the simulation slower. `progress` hears how far a pass
+    With `activity` the engines tell what they do, which makes the simulation slower; `tuned=False` keeps from a tuned
+    simulator. `progress` hears how far a pass
     is, as `what`; `quiet` keeps the build of the simulator from showing on the terminal. Raises what
     `NativeSimulation` and `Device` raise.
     """
 
     def __init__(self, image: Image, memory: MemoryModel, *, stall: float = 0.0, activity: bool = False, what: str,
-                 progress: Progress, quiet: bool = False) -> None:
+                 progress: Progress, quiet: bool = False, tuned: bool = True) -> None:
         self.image, self.memory, self._activity = image, memory, activity
         self._what, self._progress = what, progress
         sizes = [len(c) for c in image.channels]
         self._backend = NativeSimulation(image.config, sizes, memory=memory, stall=stall, seed=0,
-                                         debug=activity, quiet=quiet)
+                                         debug=activity, quiet=quiet, tuned=tuned)
         self._device = Device(self._backend, image.config)
         self._device.load_image(image.channels, program=image.program)
 
