@@ -52,7 +52,7 @@ class Sfu(wiring.Component):
     `idle`: no element, no half of a pair and no table beat is inside. Reset empties the unit; the tables stay.
     """
 
-    latency = 16
+    latency = 17
     """cycles from taking an element to its output"""
     _STAGES = latency - CollectFifo.latency
 
@@ -102,7 +102,7 @@ class Sfu(wiring.Component):
             tags.w_en.eq(dealt & deal.o.payload.first & ~(given.first & (tag.function == Function.GATE))),
         ]
 
-        # stages 1 to 6: the look-up, beside everything that does not need it
+        # stages 1 to 7: the look-up, beside everything that does not need it
         turn = Signal.like(deal.o.payload, reset_less=True)
         with m.If(dealt):
             m.d.sync += turn.eq(deal.o.payload)
@@ -112,22 +112,22 @@ class Sfu(wiring.Component):
         about = data.StructLayout({"tag": _given(), "pod": turn.pod.shape(), "arrived": 1})
         now = Signal(about)
         m.d.comb += [now.tag.eq(turn.tag), now.pod.eq(turn.pod), now.arrived.eq(arrived)]
-        at5 = delay(m, now, 4, name="at5")
-        at6 = delay(m, at5, 1, name="at6")
-        function5 = at5.tag.function
-        looked_up = (function5 == Function.ACTIVATE) | ((function5 == Function.GATE) & at5.tag.first)
+        at6 = delay(m, now, 5, name="at6")
+        at7 = delay(m, at6, 1, name="at7")
+        function6 = at6.tag.function
+        looked_up = (function6 == Function.ACTIVATE) | ((function6 == Function.GATE) & at6.tag.first)
         value = Signal(signed(16))
-        low = delay(m, turn.value[:16], 4, name="low", reset_less=True)
+        low = delay(m, turn.value[:16], 5, name="low", reset_less=True)
         m.d.sync += value.eq(Mux(looked_up, activated, low.as_signed()))
 
         # pairs meet: the first element's values wait for those of the second
         m.submodules.firsts = firsts = Memory(shape=signed(16), depth=max(2, c.pods), init=[])
         keep, kept = firsts.write_port(), firsts.read_port(domain="comb")
-        is_gate = at6.tag.function == Function.GATE
+        is_gate = at7.tag.function == Function.GATE
         a, b, turned_by, other = (Signal(signed(16), name=name) for name in ("a", "b", "turned_by", "other"))
         factor = Signal(signed(16))  # of a, in the first of two results
-        m.d.comb += [keep.addr.eq(at6.pod), keep.data.eq(value), keep.en.eq(at6.arrived & at6.tag.first),
-                     kept.addr.eq(at6.pod)]
+        m.d.comb += [keep.addr.eq(at7.pod), keep.data.eq(value), keep.en.eq(at7.arrived & at7.tag.first),
+                     kept.addr.eq(at7.pod)]
         m.d.sync += [a.eq(kept.data), b.eq(value), factor.eq(Mux(is_gate, value, cos)), turned_by.eq(cos),
                      other.eq(Mux(is_gate, 0, sin))]
 
@@ -141,10 +141,10 @@ class Sfu(wiring.Component):
         m.d.sync += [first.eq(products[0] - products[1]), second.eq(products[2] + products[3]),
                      rounded.eq(round_shift(second, golden.ROPE_FRAC)), narrowed.eq(saturate(rounded, 16))]
         m.submodules.shifter = shifter = ShiftSaturate(33, 5, [16])
-        shift = delay(m, Mux(is_gate, at6.tag.gate_shift, golden.ROPE_FRAC), 3, name="shift")
+        shift = delay(m, Mux(is_gate, at7.tag.gate_shift, golden.ROPE_FRAC), 3, name="shift")
         m.d.comb += [shifter.x.eq(first), shifter.s.eq(shift)]
-        computed = delay(m, is_gate | at6.tag.second, 7, name="computed")
-        is_turned = delay(m, at6.tag.second & ~is_gate, 7, name="is_turned")
+        computed = delay(m, is_gate | at7.tag.second, 7, name="computed")
+        is_turned = delay(m, at7.tag.second & ~is_gate, 7, name="is_turned")
         out = words.i.payload
         plain = delay(m, value, 7, name="plain", reset_less=True)
         above = delay(m, turn.value[16:], self._STAGES - 1, name="above", reset_less=True)
@@ -219,8 +219,8 @@ class _Tables:
         return self._base | (pod << self._row_bits) | row
 
     def look_up(self, turn: data.View, valid: Value) -> tuple[Value, Value, Value]:
-        """(table's value, cos, sin), each signed 16 bits: the first one four cycles after `turn` and combinational from
-        registers, the others five cycles"""
+        """(table's value, cos, sin), each signed 16 bits: the first one five cycles after `turn` and combinational from
+        registers, the others six cycles"""
         m, low = self._m, self._fraction_bits
         offset = Cat(turn.value[:15], ~turn.value[15])  # value + 32768
         entry, pair = offset[low:], turn.tag.pair
@@ -229,13 +229,14 @@ class _Tables:
             self._read.en.eq(valid),
             self._read.addr.eq(Mux(turning, self._pairs(turn.pod, pair >> self._bank_bits), entry >> self._bank_bits)),
         ]
-        bank = delay(m, Mux(turning, pair[:self._bank_bits], entry[:self._bank_bits]), 1, name="bank")
+        bank = delay(m, Mux(turning, pair[:self._bank_bits], entry[:self._bank_bits]), 2, name="bank")
+        found = delay(m, self._read.data, 1, name="found", reset_less=True)  # a block RAM answers late in a cycle
         record = Signal(_RECORD_BITS)
-        m.d.sync += record.eq(self._read.data.word_select(bank, _RECORD_BITS))
+        m.d.sync += record.eq(found.word_select(bank, _RECORD_BITS))
         lower, upper = record[:16].as_signed(), record[16:].as_signed()
         slope, curve = Signal(signed(16 + low)), Signal(signed(18 + low))
         m.d.sync += [
-            slope.eq(upper * delay(m, offset[:low], 2, name="fraction")),
+            slope.eq(upper * delay(m, offset[:low], 3, name="fraction")),
             curve.eq(Cat(Const(1 << (low - 1), low), delay(m, lower, 1, name="base")).as_signed() + slope),
         ]
         return saturate(curve >> low, 16), delay(m, lower, 3, name="cos"), delay(m, upper, 3, name="sin")
