@@ -15,9 +15,12 @@ from ..config import Config
 from .merge_tree import MergeTree
 
 
-def rank(word: Value) -> Value:
-    """An unsigned number that grows as the `list_word` gets better: larger value, then lower index; an end is worst."""
-    return Cat(~word.index, word.value[:31], ~word.value[31], ~word.end)
+def leads(a: Value, b: Value) -> Value:
+    """Whether `list_word` a is no worse than b: larger value, then lower index; an end is worst.
+
+    What is better when it is lower changes sides, so that no inverter is in front of the carry chain.
+    """
+    return Cat(b.index, a.value[:31], b.value[31], b.end) >= Cat(a.index, b.value[:31], a.value[31], a.end)
 
 
 class SortedMerge(wiring.Component):
@@ -40,7 +43,7 @@ class SortedMerge(wiring.Component):
         a, b = self.i_a, self.i_b
         first, both_end, go = Signal(), Signal(), Signal()
         m.d.comb += [
-            first.eq(rank(a.payload) >= rank(b.payload)),
+            first.eq(leads(a.payload, b.payload)),
             both_end.eq(a.payload.end & b.payload.end),
             go.eq(a.valid & b.valid & buffer.i.ready),
             a.ready.eq(go & (first | both_end)),

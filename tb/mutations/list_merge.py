@@ -6,13 +6,15 @@ from . import Mutation
 
 _FILE = "hdl/control/list_merge.py"
 _TEST = "tb/hdl/control/test_list_merge.py::test_list_merge[odd]"
+_ORDER = "Cat(b.index, a.value[:31], b.value[31], b.end) >= Cat(a.index, b.value[:31], a.value[31], a.end)"
 
 MUTATIONS = [
-    Mutation(_FILE, "Cat(~word.index, word.value[:31], ~word.value[31], ~word.end)",
-             "Cat(word.index, word.value[:31], ~word.value[31], ~word.end)", _TEST, "the highest index wins on ties"),
-    Mutation(_FILE, "Cat(~word.index, word.value[:31], ~word.value[31], ~word.end)",
-             "Cat(~word.index, word.value, ~word.end)", _TEST, "negative values beat positive ones"),
-    Mutation(_FILE, "~word.value[31], ~word.end)", "~word.value[31])", _TEST, "an end takes part with its value"),
+    Mutation(_FILE, _ORDER, _ORDER.replace("Cat(b.index", "Cat(a.index", 1).replace(">= Cat(a", ">= Cat(b"),
+             _TEST, "the highest index wins on ties"),
+    Mutation(_FILE, _ORDER, "Cat(b.index, a.value, b.end) >= Cat(a.index, b.value, a.end)", _TEST,
+             "negative values beat positive ones"),
+    Mutation(_FILE, _ORDER, "Cat(b.index, a.value[:31], b.value[31]) >= Cat(a.index, b.value[:31], a.value[31])", _TEST,
+             "an end takes part with its value"),
     Mutation(_FILE, "both_end.eq(a.payload.end & b.payload.end)", "both_end.eq(0)", _TEST, "every end is passed on"),
     Mutation(_FILE, "a.valid & b.valid & buffer", "(a.valid | b.valid) & buffer", _TEST,
              "a word leaves before the other side has shown one"),
