@@ -23,7 +23,7 @@ class AddressGenerator(wiring.Component):
     rows, has at most 65535. At FENCE it waits for one pulse of `fence` (pulses may come early; they are counted). One
     request per cycle while it walks tiles; `setup` cycles of arithmetic where a row or a block is multiplied.
 
-    All offsets leave one register, which one adder moves on.
+    All offsets leave one register, which one adder moves on. `idle`: it waits for a transfer or a fence.
     """
 
     READS = OpPart({
@@ -47,6 +47,7 @@ class AddressGenerator(wiring.Component):
             "i_job": In(stream.Signature(row_job(config))),
             "fence": In(1),
             "o": Out(stream.Signature(read_request())),
+            "idle": Out(1),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -64,6 +65,7 @@ class AddressGenerator(wiring.Component):
         gemv, attention, head = OpView(op, Opcode.GEMV), OpView(op, Opcode.ATTENTION), OpView(op, Opcode.HEAD)
         search, fine = OpView(op, Opcode.SEARCH), OpView(op, Opcode.FINE)
         opcode = op[:max(Opcode).bit_length()]
+        in_groups, of_items = Signal(), Signal()  # an op of rows in groups; of keys and values
 
         token = Signal(range(c.pods + 1))
         pod = token[:max(1, (c.pods - 1).bit_length())]
@@ -99,13 +101,16 @@ class AddressGenerator(wiring.Component):
 
         # rows
         row, outside = Signal(INDEX_BITS), Signal()
+        elsewhere = Signal()  # another engine's row
         chosen = Mux(embed.by_position, position, word)
+        m.d.sync += elsewhere.eq(0)
         with m.If(opcode == Opcode.EMBED):
-            m.d.sync += [row.eq(chosen - embed.first), outside.eq(chosen[INDEX_BITS:].any())]
+            m.d.sync += [row.eq(chosen - embed.first), outside.eq(chosen[INDEX_BITS:].any()),
+                         elsewhere.eq(outside | (row >= embed.rows))]
         in_group = row[:log_lanes]
         record = in_group >> log_records  # beat of a row's record
         before, skip = Signal(16), Signal(16)  # beats of the group's rows before this one; from its record to its own
-        m.d.sync += [before.eq(in_group * elements), skip.eq(before + 4 - record)]
+        m.d.sync += [before.eq(in_group * step), skip.eq(before + 4 - record)]
 
         # blocks
         keys = Signal(18)
@@ -116,7 +121,7 @@ class AddressGenerator(wiring.Component):
             walker.heads.eq(attention.heads), walker.group.eq(attention.group),
             walker.stride.eq(attention.kv_stride >> log_lanes), walker.keys.eq(keys),
         ]
-        value_tile = Signal(8)
+        next_tile, last_tile = Signal(8), Signal()  # of an item's values
 
         # place of a row or block, and behind a block's the beats of its keys or of a tile of its values: one DSP
         which, each = Signal(max(16, INDEX_BITS - log_lanes)), Signal(16)
@@ -140,26 +145,37 @@ class AddressGenerator(wiring.Component):
         settled = Signal(_PRODUCT_CYCLES + 1)  # one-hot: cycles since what the factors come from was set
         tile = Signal(max(16, INDEX_BITS - log_lanes + 1))  # tiles or groups left
         m.d.comb += [
-            base.eq(Mux((opcode == Opcode.ATTENTION) & item.value, attention.value_address, gemv.address) >> log_lanes),
-            moved.eq(offset + by), by.eq(step), request.offset.eq(Cat(Const(0, log_lanes), offset)),
-            request.beats.eq(Mux(opcode == Opcode.ATTENTION, product, step)),
+            base.eq(Mux(of_items & item.value, attention.value_address, gemv.address) >> log_lanes),
+            moved.eq(offset + by), request.offset.eq(Cat(Const(0, log_lanes), offset)),
+            request.beats.eq(Mux(of_items, product, step)),
         ]
         with m.If(move):
             m.d.sync += offset.eq(moved)
-
         m.d.sync += settled.eq(settled << 1)
+
+        # what the offset moves by is seen from registers, not from the state: the sum behind it is long enough
+        with m.If(settled[0]):
+            m.d.comb += by.eq(Mux(of_items, item.kv_offset, Mux(in_groups, record, 0)))
+        with m.Elif(settled[-2:].any()):
+            m.d.comb += by.eq(product)
+        with m.Elif(in_groups):
+            m.d.comb += by.eq(skip)
+        with m.Else():
+            m.d.comb += by.eq(step)
 
         def multiply(state: str) -> None:
             """row, position, item and `step` stand from the next cycle on; `state` waits for the product"""
             m.d.sync += [settled.eq(1), offset.eq(base)]
             m.next = state
 
-        with m.FSM():
+        with m.FSM() as fsm:
             with m.State("NEXT"):
                 m.d.comb += self.i_op.ready.eq(1)
-                m.d.sync += [op.eq(self.i_op.payload), token.eq(0)]
+                following = self.i_op.payload[0:8]
+                m.d.sync += [op.eq(self.i_op.payload), token.eq(0), of_items.eq(following == Opcode.ATTENTION),
+                             in_groups.eq((following == Opcode.EMBED) | (following == Opcode.FINE))]
                 with m.If(self.i_op.valid):
-                    with m.Switch(self.i_op.payload[0:8]):
+                    with m.Switch(following):
                         with m.Case(Opcode.TABLE, Opcode.NORM, Opcode.GEMV, Opcode.HEAD, Opcode.SEARCH):
                             m.next = "LINEAR"
                         for own in (Opcode.ROPE, Opcode.EMBED, Opcode.FINE, Opcode.ATTENTION, Opcode.FENCE):
@@ -186,28 +202,26 @@ class AddressGenerator(wiring.Component):
             # -- rows --------------------------------------------------------------------------------------------
             with m.State("ROPE"):  # `step` settles
                 multiply("PRODUCT")
-            with m.State("EMBED"):  # `row` settles
-                m.next = "EMBED_ROW"
-            with m.State("EMBED_ROW"):
-                multiply("PRODUCT")
-                with m.If(outside | (row >= embed.rows)):
-                    m.next = "ROW_DONE"
+            with m.State("EMBED"):  # `row` settles, then, as of ROPE, what depends on it
+                m.next = "ROPE"
             with m.State("FINE"):
                 m.d.comb += self.i_job.ready.eq(1)
                 m.d.sync += row.eq(self.i_job.payload.row)
-                with m.If(self.i_job.valid):
+                with m.If(self.i_job.valid & self.i_job.payload.end):
+                    m.next = "NEXT"
+                with m.Elif(self.i_job.valid):
                     multiply("PRODUCT")
-                    with m.If(self.i_job.payload.end):
-                        m.next = "NEXT"
             with m.State("PRODUCT"):
-                m.d.comb += [by.eq(Mux(settled[0], Mux(opcode == Opcode.ROPE, 0, record), product)),
-                             move.eq(settled[0] | settled[-1])]
+                m.d.comb += move.eq(settled[0] | settled[-1])
                 with m.If(settled[-1]):
                     m.next = "ROW_RECORD"
                     with m.If(opcode == Opcode.ROPE):
                         m.next = "ROW_DATA"
+                with m.If(elsewhere):
+                    m.d.sync += settled.eq(0)
+                    m.next = "ROW_DONE"
             with m.State("ROW_RECORD"):
-                m.d.comb += [self.o.valid.eq(1), request.beats.eq(1), by.eq(skip), move.eq(self.o.ready)]
+                m.d.comb += [self.o.valid.eq(1), request.beats.eq(1), move.eq(self.o.ready)]
                 with m.If(self.o.ready):
                     m.next = "ROW_DATA"
             with m.State("ROW_DATA"):
@@ -229,14 +243,14 @@ class AddressGenerator(wiring.Component):
                 m.d.sync += record_offset.eq(attention.address >> log_lanes)
                 m.next = "ATTENTION_ITEM"
             with m.State("ATTENTION_ITEM"):
-                m.d.sync += value_tile.eq(0)
+                m.d.sync += [next_tile.eq(1), last_tile.eq(attention.head_tiles == 1)]
                 with m.If(~walker.busy):
                     m.next = "NEXT"
                 with m.Else():
                     m.d.comb += places.eq(1)
                     multiply("ATTENTION_PRODUCT")
             with m.State("ATTENTION_PRODUCT"):
-                m.d.comb += [by.eq(Mux(settled[0], item.kv_offset, product)), move.eq(settled[0] | settled[-2])]
+                m.d.comb += move.eq(settled[0] | settled[-2])
                 with m.If(settled[-1]):
                     with m.If(~item.value):
                         m.next = "KEYS"
@@ -257,8 +271,8 @@ class AddressGenerator(wiring.Component):
             with m.State("VALUES"):
                 m.d.comb += [self.o.valid.eq(1), move.eq(self.o.ready)]
                 with m.If(self.o.ready):
-                    m.d.sync += value_tile.eq(value_tile + 1)
-                    with m.If(value_tile + 1 == attention.head_tiles):
+                    m.d.sync += [next_tile.eq(next_tile + 1), last_tile.eq(next_tile + 1 == attention.head_tiles)]
+                    with m.If(last_tile):
                         m.d.comb += walker.o.ready.eq(1)
                         m.next = "ATTENTION_ITEM"
                     with m.Elif(item.last_block):
@@ -268,4 +282,5 @@ class AddressGenerator(wiring.Component):
                 with m.If(fences != 0):
                     m.d.comb += pass_fence.eq(1)
                     m.next = "NEXT"
+        m.d.comb += self.idle.eq(self.o.valid | self.i_op.ready | self.i_job.ready | fsm.ongoing("FENCE"))
         return m

@@ -89,7 +89,7 @@ class Engine(wiring.Component):
         parameters, epilogue, sources, router = ParameterBank(c), Epilogue(c), Sources(c), Router(c)
         requantiser, sfu, cache = Requantiser(c, requantiser_tag()), Sfu(c), CachePacker(c)
         osu, norm, embed, head = Osu(c), Norm(c, lead=operands.read_latency), Embed(c), Head(c)
-        place_resting(m, platform, "ahead", {"fetch": fetch, "address": address})
+        place_resting(m, platform, "ahead", {"fetch": fetch, "address": address}, walking=("address",))
         place_resting(m, platform, "lanes", {"lane_memory": lane_memory})
         place_resting(m, platform, "back", {
             "parameters": parameters, "epilogue": epilogue, "sources": sources, "requantiser": requantiser, "sfu": sfu,

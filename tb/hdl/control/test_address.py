@@ -129,3 +129,19 @@ async def ends_of_a_shard(dut: Any) -> None:
     op = encode(Opcode.EMBED, planes=1, length=8, beats=2, first=100, rows=50)
     for row in (99, 100, 149, 150, (1 << 20) + 100):
         await f.run(head + op, {**random_context(f.c, f.rng), "token": [row] * f.c.pods}, 0.0)
+
+
+@cocotb.test()
+async def walks_without_a_sign(dut: Any) -> None:
+    """it is not idle while it passes over rows of other engines, for which nothing moves on its ports"""
+    f = Fixture(dut)
+    await f.bench.reset()
+    context = {**random_context(f.c, f.rng), "tokens": f.c.pods, "token": [99] * f.c.pods}
+    dut.context.value = pack(pass_context(f.c), context)
+    f.bench.check(int(dut.idle.value), 1, "idle before an op")
+    await f.i.send([int.from_bytes(encode(Opcode.EMBED, planes=1, length=8, beats=2, first=100, rows=50), "little")])
+    while not int(dut.i_op__ready.value):
+        f.bench.check(int(dut.idle.value), 0, "idle at work")
+        await f.bench.cycle()
+    f.bench.check(int(dut.idle.value), 1, "idle behind the op")
+    assert f.bench.checks > 3 * f.c.pods
