@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
+from amaranth.lib.memory import Memory, ReadPort
 from amaranth.lib.wiring import In, Out
 
 from ..common.payloads import pod_values
@@ -52,7 +52,7 @@ class LaneMemory(wiring.Component):
     in the `write_latency` cycles that begin with a word nothing is asked. What is asked later sees it.
     """
 
-    latency = 2
+    latency = 3
     """cycles from a question to `values`"""
     write_latency = 2
     """cycles from a word to the first question, which sees it"""
@@ -109,14 +109,22 @@ class LaneMemory(wiring.Component):
         group_bits = (c.entries_per_word - 1).bit_length()
 
         def place_of(code: Value, name: str) -> tuple[Value, Value]:
-            """address of a code's entry for token 0, and a cycle later the pod in whose place it lies"""
+            """address of a code's entry for token 0, and two cycles later the pod in whose place it lies"""
             within = Mux(packed & ~ask.vector, code[:group_bits], 0)
-            return code ^ within, delay(m, within, 1, name=name)
+            return code ^ within, delay(m, within, 2, name=name)
 
-        asked = delay(m, self.i_ask.valid, 1, name="asked")
+        def found_by(read: ReadPort, name: str) -> data.View:
+            """what it answers, two cycles after the address: a block RAM is late in its cycle"""
+            found = Signal.like(read.data, name=name, reset_less=True)
+            with m.If(answers):
+                m.d.sync += found.eq(read.data)
+            return found
+
+        answers = delay(m, self.i_ask.valid, 1, name="answers")
+        asked = delay(m, answers, 1, name="asked")
         over = Signal()  # `values` may be other than 0, and nothing follows
         m.d.comb += over.eq(delay(m, asked, 1, name="answered") & ~asked)
-        pairs = delay(m, nibbles, 1, name="pairs")
+        pairs = delay(m, nibbles, 2, name="pairs")
         for i in range(c.lanes):
             if i % 2 == 0:
                 m.submodules[f"lanes_{i}"] = memory = Memory(shape=pod_values(c, 16), depth=2 * depth, init=[])
@@ -129,6 +137,7 @@ class LaneMemory(wiring.Component):
                 write.addr.eq(Cat(i % 2, address)), read.addr.eq(Cat(i % 2, address)),
                 write.data.eq(values), write.en.eq(main[i]), read.en.eq(self.i_ask.valid & ~main[i]),
             ]
+            found = found_by(read, f"found_{i}")
             added: list[Value] = [Const(0, 16)] * c.pods
             if nibble_levels:
                 m.submodules[f"high_{i}"] = pair = Memory(
@@ -140,10 +149,11 @@ class LaneMemory(wiring.Component):
                     write_pair.en.eq(high[i]),
                     read_pair.addr.eq(Cat(pair_code, ask.row)), read_pair.en.eq(self.i_ask.valid & nibbles),
                 ]
-                added = [Mux(pairs, read_pair.data[pair_pod if p == 0 else p], 0) for p in range(c.pods)]
+                found_pair = found_by(read_pair, f"found_pair_{i}")
+                added = [Mux(pairs, found_pair[pair_pod if p == 0 else p], 0) for p in range(c.pods)]
             with m.If(asked):
                 for p in range(c.pods):
-                    m.d.sync += self.values[i][p].eq(read.data[main_pod if p == 0 else p] + added[p])
+                    m.d.sync += self.values[i][p].eq(found[main_pod if p == 0 else p] + added[p])
             with m.If(over):  # last: as the reset of the registers
                 m.d.sync += self.values[i].eq(0)
         return m

@@ -10,10 +10,12 @@ _ODD = "tb/hdl/engine/test_lane_memory.py::test_lane_memory[odd]"
 _BYTES = "tb/hdl/engine/test_lane_memory.py::test_lane_memory[bytes]"
 
 MUTATIONS = [
-    Mutation(_FILE, "Mux(pairs, read_pair", "Mux(nibbles, read_pair", _SMALLEST,
+    Mutation(_FILE, "Mux(pairs, found_pair", "Mux(nibbles, found_pair", _SMALLEST,
              "the second memory counts by the next question's kind"),
     Mutation(_FILE, "with m.If(asked):", "with m.If(self.i_ask.valid):", _SMALLEST,
              "an answer comes only with the next question"),
+    Mutation(_FILE, "with m.If(answers):", "with m.If(self.i_ask.valid):", _SMALLEST,
+             "what was found comes only with the next question"),
     Mutation(_FILE, "& ~asked)", "& 0)", _SMALLEST, "an answer stays"),
     Mutation(_FILE, "Mux(nibbles, index[:4], index)", "index", _SMALLEST,
              "the high nibble changes the low one's entry"),
@@ -34,7 +36,7 @@ MUTATIONS = [
              "the vector buffer is read as if it were packed"),
     Mutation(_FILE, "return code ^ within, ", "return code, ", _ODD,
              "packed entries are looked for where they would be on their own"),
-    Mutation(_FILE, "read_pair.data[pair_pod if p == 0", "read_pair.data[main_pod if p == 0", _ODD,
+    Mutation(_FILE, "found_pair[pair_pod if p == 0", "found_pair[main_pod if p == 0", _ODD,
              "a packed entry of the second table is read in the place of the first one's"),
     Mutation(_FILE, "packed.eq(entry.packed)", "packed.eq(packed | entry.packed)", _ODD,
              "once packed, always packed"),
