@@ -91,11 +91,10 @@ class Issue(wiring.Component):
         m.d.comb += go.eq(~self.stop)
         beat_valid = Signal()
         m.d.comb += beat_valid.eq(self.i_beat.valid & go)
-        incoming = self.i_op.payload
 
         embed, gemv, attention = OpView(op, Opcode.EMBED), OpView(op, Opcode.GEMV), OpView(op, Opcode.ATTENTION)
         head, wait, norm = OpView(op, Opcode.HEAD), OpView(op, Opcode.WAIT), OpView(op, Opcode.NORM)
-        search, fine = OpView(op, Opcode.SEARCH), OpView(op, Opcode.FINE)
+        search, rope = OpView(op, Opcode.SEARCH), OpView(op, Opcode.ROPE)
 
         for unit in (self.o_epilogue, self.o_cache, self.o_osu, self.o_head, self.o_norm):
             m.d.comb += unit.payload.eq(op)
@@ -118,31 +117,121 @@ class Issue(wiring.Component):
             blocks.eq(blocks + self.block_ready - use_block),
         ]
         most = max(c.limits.max_hidden, c.limits.max_ffn, 256 * c.lanes * c.limits.max_index_beats) * c.pods
-        arrivals, used = Signal(range(2 * most + 1)), Signal(range(most + 1))  # other engines are an exchange ahead
-        accounted = Signal()  # a cycle after a WAIT has passed; `used` is still that WAIT's
-        m.d.sync += [accounted.eq(self.passed), arrivals.eq(arrivals + self.arrived - Mux(accounted, used, 0))]
+        surplus = Signal(range(-most, 2 * most + 1))  # arrived beyond the WAITs; other engines are an exchange ahead
+        claim = Signal(range(most + 1))
+        m.d.sync += surplus.eq(surplus + self.arrived - claim)
+
+        m.submodules.walker = walker = ItemWalker(c)
+        item = walker.o.payload
+
+        # What the beats of an op, or of an item of attention, have in common settles before the first of them.
+        array = self.o_array.payload
+        memory = Signal(3)  # Operand
+        is_row, two_planes, packed, nibbles = Signal(), Signal(), Signal(), Signal()
+        is_value = memory == Operand.PROBABILITY
 
         # one beat into the array
-        array = self.o_array.payload
         launch = Signal()
         want = Signal()     # the current state has a beat for the array
-        last = Signal()
-        is_row = Signal()
+        first, last = Signal(init=1), Signal()  # of a tile or row
+        plane, last_plane = Signal(), Signal()
         allowed = Signal()  # there is room for its sum
-        written = Signal()  # the norm's element that a GEMV is about to read is in its memory, or comes in time
+        written = Signal()  # the norm's operand that a GEMV is about to read is in its memory, or comes in time
         there = Signal()    # the operand is
+        longest_run = max(c.gather_depth, c.limits.vector_rows, c.numerics.block, 16)  # over a tile or row
+        place = Signal(range(longest_run + 1)).shape()
+        first_operand = Signal(place)  # of the tile or row
+        operand, beyond_it = Signal(place), Signal(place)  # operand of the beat, and the one behind it
+        goes_on = Signal()  # the next tile or row begins behind this one
+        left = Signal(range(-1, longest_run))  # behind the operand that follows this one; negative: this is the last
+        key = Signal(range(c.numerics.block))  # number of the operand
         m.d.comb += [
-            array.beat.eq(self.i_beat.payload),
+            last_plane.eq(plane == two_planes),
+            last.eq((left < 0) & last_plane),
             allowed.eq(~last | Mux(is_row, rows != Pods.ROW_FIFO, tiles != Pods.TILES)),
-            there.eq(Mux(array.operand == Operand.NORMED, written, self.norm_idle | (array.operand != Operand.VECTOR))),
+            there.eq(Mux(memory == Operand.NORMED, written, self.norm_idle | (memory != Operand.VECTOR))),
             launch.eq(want & beat_valid & allowed & there),
-            self.o_array.valid.eq(launch),
-            array.last.eq(last),
             launch_tile.eq(launch & last & ~is_row),
             launch_row.eq(launch & last & is_row),
+            self.o_array.valid.eq(launch),
+            array.beat.eq(self.i_beat.payload),
+            array.operand.eq(memory),
+            array.address.eq(operand),
+            array.nibbles.eq(nibbles),
+            array.unsigned.eq(two_planes & ~plane),
+            array.high.eq(plane),
+            array.first.eq(first),
+            array.last.eq(last),
+            array.shift.eq(Mux(two_planes, 8, 0) + Mux(is_value, c.numerics.value_shift, 0)),
+            array.tag.eq(is_value),
+            array.packed.eq(packed),
         ]
-        consume = Signal()  # a beat for another unit
+        operands = Signal(range(longest_run + 1))  # of a tile or row, planes together
+        begin = Mux(last & ~goes_on, first_operand, beyond_it)
+        with m.If(launch):
+            m.d.sync += [first.eq(last), plane.eq(plane ^ two_planes)]
+            with m.If(last_plane):
+                m.d.sync += [operand.eq(begin), beyond_it.eq(begin + 1), key.eq(Mux(last, 0, key + 1))]
+            with m.If(last & goes_on):
+                m.d.sync += first_operand.eq(beyond_it)
+        with m.If(~want):
+            m.d.sync += left.eq(operands - 2)
+        with m.Elif(launch & last_plane):
+            m.d.sync += left.eq(Mux(last, operands - 2, left - 1))
+        rows_left = Signal(range(-2, 256))  # of the block, or its tiles of values, behind the next; negative: the last
+        ends_block = Signal()  # its last beat leaves
+        m.d.comb += ends_block.eq(launch & last & (rows_left < 0))
+        with m.If(launch & last):
+            m.d.sync += rows_left.eq(rows_left - 1)
+        here, beyond, moved = Signal(), Signal(), Signal()  # a cycle ago: this operand, the next one; it moved on to it
+        m.d.sync += [
+            here.eq(self.norm_idle | (operand < self.norm_ahead)),
+            beyond.eq(self.norm_idle | (beyond_it < self.norm_ahead)),
+            moved.eq(launch & last_plane),
+        ]
+        m.d.comb += written.eq(Mux(moved, beyond, here))
+
+        # one beat into another unit: in runs
+        consume = Signal()
         starve = Signal()   # … which it wants
+        longest = max(4 * c.limits.max_hidden, 4 << c.numerics.table_bits) // c.lanes + 1  # with a row's record
+        count, final = Signal(range(longest + 1)), Signal(range(longest + 1))  # beat of the run, and its last one
+        ends = Signal()
+        m.d.comb += ends.eq(count == final)
+        with m.If(consume):
+            m.d.sync += count.eq(Mux(ends, 0, count + 1))
+        log_records = log_lanes - 2  # log2 of the elements of 4 bytes in a beat
+        m.d.sync += [memory.eq(Operand.VECTOR), is_row.eq(1), two_planes.eq(0), packed.eq(0), nibbles.eq(0)]
+        m.d.comb += operands.eq(head.beats)  # SEARCH and FINE have theirs in the same place, a GEMV its length
+        with m.Switch(gemv.opcode):
+            with m.Case(Opcode.TABLE):
+                m.d.sync += final.eq((4 << c.numerics.table_bits) // c.lanes - 1)
+            with m.Case(Opcode.ROPE):
+                m.d.sync += final.eq((rope.pairs - 1) >> log_records)
+            with m.Case(Opcode.EMBED):
+                m.d.sync += final.eq(embed.beats)  # the record's beat included
+            with m.Case(Opcode.NORM):
+                m.d.sync += final.eq((norm.length - 1) >> log_records)
+            with m.Case(Opcode.GEMV):
+                m.d.sync += [
+                    final.eq(Mux(gemv.bias, 7, 3)), memory.eq(Mux(gemv.source, Operand.GATHER, Operand.NORMED)),
+                    is_row.eq(0), two_planes.eq(gemv.planes == 2),
+                    packed.eq(is_packed(gemv.destination, self.context.tokens)),
+                ]
+            with m.Case(Opcode.ATTENTION):
+                m.d.sync += [
+                    final.eq(3), memory.eq(Mux(item.value, Operand.PROBABILITY, Operand.VECTOR)),
+                    is_row.eq(~item.value), two_planes.eq(attention.kv_planes == 2),
+                ]
+                m.d.comb += operands.eq(Mux(item.value, item.keys, attention.head_tiles))
+            with m.Case(Opcode.HEAD):
+                m.d.sync += final.eq(3)
+            with m.Case(Opcode.SEARCH):
+                m.d.sync += [final.eq(search.margins), memory.eq(Operand.LOOKUP),
+                             nibbles.eq(search.nibbles)]
+            with m.Case(Opcode.FINE):
+                m.d.sync += final.eq(0)
+
         m.d.comb += [
             self.i_beat.ready.eq(launch | consume),
             self.stall_memory.eq((want | starve) & ~self.i_beat.valid),
@@ -151,52 +240,37 @@ class Issue(wiring.Component):
                                 | (starve & self.i_beat.valid & ~consume)),
         ]
 
-        def pass_beat(unit: Any) -> Value:
-            """offer the beat to `unit`; the transfer"""
+        def pass_run(unit: Any) -> Value:
+            """offer the beat to `unit`; the transfer of the run's last one"""
             m.d.comb += [unit.valid.eq(beat_valid), consume.eq(beat_valid & unit.ready), starve.eq(1)]
-            return consume
+            return consume & ends
 
-        longest = max(4 * c.limits.max_hidden, 4 << c.numerics.table_bits) // c.lanes + 1  # with a row's record
-        count, final = Signal(range(longest + 1)), Signal(range(longest + 1))  # beat of the run, and its last one
-        log_records = log_lanes - 2  # log2 of the elements of 4 bytes in a beat
-        with m.Switch(norm.opcode):
-            with m.Case(Opcode.TABLE):
-                m.d.sync += final.eq((4 << c.numerics.table_bits) // c.lanes - 1)
-            with m.Case(Opcode.EMBED):
-                m.d.sync += final.eq(embed.beats)  # the record's beat included
-            with m.Default():  # ROPE, NORM
-                m.d.sync += final.eq((norm.length - 1) >> log_records)
-        ends = count == final
-        started = Signal()     # the tile has had an input
-        tiles_left = Signal(max(16, INDEX_BITS - log_lanes + 1))  # tiles or groups behind this one
-        plane = Signal()
-        columns = range(max(c.numerics.block, c.lanes) + 1)  # key within the block, or row within the group; the next
-        column, column_after = Signal(columns), Signal(columns, init=1)
-        parts = range(max(c.limits.vector_rows, 16) + 1)
-        part, part_after = Signal(parts), Signal(parts, init=1)  # beat within a row, or a tile's records; the next one
+        groups_left = Signal(range(-2, 1 << max(16, INDEX_BITS - log_lanes + 1)))  # or tiles, as `rows_left`
         block_left = Signal(max(1, 256 // c.lanes).bit_length())  # tiles behind this one whose operand is the same
-        place = Signal(range(c.gather_depth + 1)).shape()
-        operand, second = Signal(place), Signal(place)  # first element of the tile's inputs, and the one behind it
-        element, beyond_it = Signal(place), Signal(place)  # input of the beat, and the one behind it
-        inputs, inputs_left = Signal(place), Signal(place)  # of a tile minus one, and those behind this one
+        first_tile = Signal()  # of an item's values
         job = Signal(row_job(c))
         m.d.comb += self.o_record.payload.job.eq(job)
         token = Signal(range(c.pods + 1))
         pod = token[:max(1, (c.pods - 1).bit_length())]
-        row, outside = Signal(INDEX_BITS), Signal()
+        row, outside, inside = Signal(INDEX_BITS), Signal(), Signal()
         chosen = Mux(embed.by_position, self.context.position[pod], self.context.token[pod])
-        m.d.sync += [row.eq(chosen - embed.first), outside.eq(chosen[INDEX_BITS:].any())]
-        query_row = Signal(range(c.limits.vector_rows))
-        value_tile = Signal(8)
+        m.d.sync += [row.eq(chosen - embed.first), outside.eq(chosen[INDEX_BITS:].any()),
+                     inside.eq(~outside & (row < embed.rows))]
         keys = Signal(18)
         m.d.sync += keys.eq(self.context.base + self.context.tokens)
-        m.submodules.walker = walker = ItemWalker(c)
-        item = walker.o.payload
         m.d.comb += [
             walker.heads.eq(attention.heads), walker.group.eq(attention.group), walker.stride.eq(0),
-            walker.keys.eq(keys),
+            walker.keys.eq(keys), walker.o.ready.eq(ends_block),
         ]
         self_key = self.o_key.payload
+        m.d.comb += [
+            self.o_key.valid.eq(launch & is_value),
+            self_key.key.eq(key),
+            self_key.slot.eq(item.slot),
+            self_key.first_tile.eq(first_tile),
+            self_key.repeat.eq(plane),
+            self_key.last.eq(last),
+        ]
         m.d.comb += [self.o_embed.payload.op.eq(op), self.o_embed.payload.pod.eq(pod),
                      self.o_embed.payload.record_byte.eq((row[:log_lanes] << 2)[:log_lanes])]
 
@@ -210,64 +284,44 @@ class Issue(wiring.Component):
             m.d.sync += sent.eq(taken & ~taken.all().replicate(len(units)))
             return go & taken.all()
 
-        two_planes = Signal()  # of the stream being consumed
-        last_plane = Signal()
-        here, beyond, moved = Signal(), Signal(), Signal()  # a cycle ago: this element, the next one; it moved on to it
-        m.d.sync += [
-            here.eq(self.norm_idle | (element < self.norm_ahead)),
-            beyond.eq(self.norm_idle | (beyond_it < self.norm_ahead)),
-            moved.eq(launch & last_plane),
-        ]
-        m.d.comb += written.eq(Mux(moved, beyond, here))
-        m.d.comb += last_plane.eq(plane == two_planes)
-        m.d.comb += [array.unsigned.eq(two_planes & ~plane), array.high.eq(plane)]
-
         with m.FSM():
             with m.State("HALTED"):
                 m.d.comb += self.halted.eq(1)
                 with m.If(self.start):
-                    m.d.sync += [arrivals.eq(0), self.epoch.eq(0)]
+                    m.d.sync += [surplus.eq(0), self.epoch.eq(0)]
                     m.next = "NEXT"
             with m.State("NEXT"):
                 m.d.comb += self.i_op.ready.eq(go)
-                first_element = OpView(incoming.op, Opcode.GEMV).operand
+                incoming = self.i_op.payload
+                begins = Signal(place)
+                with m.Switch(incoming.op[0:8]):
+                    for opcode in (Opcode.GEMV, Opcode.ATTENTION, Opcode.HEAD, Opcode.FINE):
+                        with m.Case(opcode):
+                            m.d.comb += begins.eq(OpView(incoming.op, opcode).operand)
                 with m.If(self.i_op.ready & self.i_op.valid):
                     m.d.sync += [
                         op.eq(incoming.op),
                         self.index.eq(incoming.index),
-                        count.eq(0),
-                        started.eq(0),
-                        plane.eq(0),
-                        column.eq(0),
-                        column_after.eq(1),
-                        part.eq(0),
-                        part_after.eq(1),
                         token.eq(0),
-                        used.eq(0),
-                        operand.eq(first_element),
-                        element.eq(first_element),
-                        second.eq(first_element + 1),
-                        beyond_it.eq(first_element + 1),
+                        first_operand.eq(begins),
+                        operand.eq(begins),
+                        beyond_it.eq(begins + 1),
                     ]
                     with m.Switch(incoming.op[0:8]):
-                        for opcode in (Opcode.HALT, Opcode.TABLE, Opcode.ROPE, Opcode.EMBED, Opcode.NORM, Opcode.GEMV,
-                                       Opcode.ATTENTION, Opcode.WAIT, Opcode.FENCE, Opcode.HEAD, Opcode.SEARCH,
+                        for opcode in (Opcode.WAIT, Opcode.FENCE, Opcode.HALT, Opcode.TABLE, Opcode.ROPE, Opcode.EMBED,
+                                       Opcode.NORM, Opcode.GEMV, Opcode.ATTENTION, Opcode.HEAD, Opcode.SEARCH,
                                        Opcode.FINE):
                             with m.Case(opcode):
                                 m.next = opcode.name
 
-            with m.State("HALT"):
-                m.d.comb += self.waiting.eq(1)
-                with m.If(go & self.units_idle & self.writes_idle):
-                    m.next = "HALTED"
             with m.State("WAIT"):  # for each token a cycle
-                m.d.comb += self.waiting.eq(1)
-                m.d.sync += [used.eq(used + wait.count), token.eq(token + 1)]
+                m.d.comb += [self.waiting.eq(1), claim.eq(wait.count)]
+                m.d.sync += token.eq(token + 1)
                 with m.If(~wait.per_token | (token + 1 == self.context.tokens)):
                     m.next = "WAITING"
             with m.State("WAITING"):
                 m.d.comb += self.waiting.eq(1)
-                with m.If(go & self.units_idle & (arrivals >= used)):
+                with m.If(go & self.units_idle & (surplus >= 0)):
                     m.d.comb += self.passed.eq(1)
                     m.d.sync += self.epoch.eq(~self.epoch)
                     m.next = "NEXT"
@@ -276,52 +330,52 @@ class Issue(wiring.Component):
                 with m.If(go & self.units_idle & self.writes_idle):
                     m.d.comb += self.fence.eq(1)
                     m.next = "NEXT"
+            with m.State("HALT"):
+                m.d.comb += self.waiting.eq(1)
+                with m.If(go & self.units_idle & self.writes_idle):
+                    m.next = "HALTED"
 
             # -- tables --------------------------------------------------------------------------------------
             with m.State("TABLE"):
                 m.d.comb += self.waiting.eq(1)
                 with m.If(self.units_idle):
                     m.next = "TABLE_BEATS"
-            with m.State("TABLE_BEATS"):
-                m.d.comb += self.o_load.payload.first.eq(count == 0)
-                with m.If(pass_beat(self.o_load)):
-                    m.d.sync += count.eq(count + 1)
-                    with m.If(ends):
-                        m.next = "LOADED"
             with m.State("ROPE"):
                 m.d.comb += self.waiting.eq(1)
                 with m.If(self.units_idle):
                     m.next = "ROPE_BEATS"
+            with m.State("TABLE_BEATS"):
+                m.d.comb += self.o_load.payload.first.eq(count == 0)
+                with m.If(pass_run(self.o_load)):
+                    m.next = "LOADED"
             with m.State("ROPE_BEATS"):
                 m.d.comb += [self.o_load.payload.first.eq(count == 0), self.o_load.payload.rope.eq(1),
                              self.o_load.payload.pod.eq(pod)]
-                with m.If(pass_beat(self.o_load)):
-                    m.d.sync += count.eq(count + 1)
-                    with m.If(ends):
-                        m.d.sync += [count.eq(0), token.eq(token + 1)]
-                        with m.If(token + 1 == self.context.tokens):
-                            m.next = "LOADED"
+                with m.If(pass_run(self.o_load)):
+                    m.d.sync += token.eq(token + 1)
+                    with m.If(token + 1 == self.context.tokens):
+                        m.next = "LOADED"
             with m.State("LOADED"):  # the table unit may still be writing
                 with m.If(self.units_idle):
                     m.next = "NEXT"
 
             # -- embedding -----------------------------------------------------------------------------------
             with m.State("EMBED"):  # `row` settles
+                m.next = "EMBED_INSIDE"
+            with m.State("EMBED_INSIDE"):  # `inside` does
                 m.next = "EMBED_ROW"
             with m.State("EMBED_ROW"):
-                with m.If(outside | (row >= embed.rows)):
+                with m.If(~inside):
                     m.next = "EMBED_NEXT"
                 with m.Elif(go):
                     m.d.comb += self.o_embed.valid.eq(1)
                     with m.If(self.o_embed.ready):
                         m.next = "EMBED_BEATS"
             with m.State("EMBED_BEATS"):
-                with m.If(pass_beat(self.o_embed_beat)):
-                    m.d.sync += count.eq(count + 1)
-                    with m.If(ends):
-                        m.next = "EMBED_NEXT"
+                with m.If(pass_run(self.o_embed_beat)):
+                    m.next = "EMBED_NEXT"
             with m.State("EMBED_NEXT"):
-                m.d.sync += [token.eq(token + 1), count.eq(0)]
+                m.d.sync += token.eq(token + 1)
                 m.next = "EMBED"
                 with m.If(token + 1 == self.context.tokens):
                     m.next = "EMBED_DONE"
@@ -335,17 +389,14 @@ class Issue(wiring.Component):
                 with m.If(self.o_norm.ready & go):
                     m.next = "NORM_BEATS"
             with m.State("NORM_BEATS"):
-                with m.If(pass_beat(self.o_norm_beat)):
-                    m.d.sync += count.eq(count + 1)
-                    with m.If(ends):
-                        m.next = "NEXT"
+                with m.If(pass_run(self.o_norm_beat)):
+                    m.next = "NEXT"
 
             # -- GEMV ----------------------------------------------------------------------------------------
             with m.State("GEMV"):
                 to_cache = (gemv.destination == Destination.KEY) | (gemv.destination == Destination.VALUE)
                 busy = gemv.tiles != 0
-                m.d.sync += [tiles_left.eq(gemv.tiles - 1), block_left.eq(gemv.block - 1),
-                             inputs.eq(gemv.length - 1), inputs_left.eq(gemv.length - 1)]
+                m.d.sync += [groups_left.eq(gemv.tiles - 2), block_left.eq(gemv.block - 1)]
                 with m.If(dispatch("gemv", (self.o_epilogue, busy), (self.o_cache, to_cache & busy))):
                     m.next = "GEMV_PARAMETERS"
                     with m.If(gemv.tiles == 0):
@@ -354,49 +405,26 @@ class Issue(wiring.Component):
                         m.next = "GEMV_DATA"
             with m.State("GEMV_PARAMETERS"):
                 m.d.comb += self.o_parameters.payload.bias.eq(gemv.bias)
-                with m.If(pass_beat(self.o_parameters)):
-                    m.d.sync += [part.eq(part_after), part_after.eq(part_after + 1)]
-                    with m.If(part == Mux(gemv.bias, 7, 3)):
-                        m.d.sync += [part.eq(0), part_after.eq(1)]
-                        m.next = "GEMV_DATA"
+                with m.If(pass_run(self.o_parameters)):
+                    m.next = "GEMV_DATA"
             with m.State("GEMV_DATA"):
-                m.d.comb += [
-                    want.eq(1),
-                    two_planes.eq(gemv.planes == 2),
-                    array.operand.eq(Mux(gemv.source, Operand.GATHER, Operand.NORMED)),
-                    array.packed.eq(is_packed(gemv.destination, self.context.tokens)),
-                    array.address.eq(element),
-                    array.first.eq(~started & ~plane),
-                    last.eq((inputs_left == 0) & last_plane),
-                    array.shift.eq(Mux(two_planes, 8, 0)),
-                ]
-                with m.If(launch):
-                    m.d.sync += plane.eq(plane ^ two_planes)
-                    with m.If(last_plane):
-                        m.d.sync += [started.eq(1), inputs_left.eq(inputs_left - 1),
-                                     element.eq(beyond_it), beyond_it.eq(beyond_it + 1)]
-                    with m.If(last):
-                        m.d.sync += [started.eq(0), plane.eq(0), inputs_left.eq(inputs),
-                                     tiles_left.eq(tiles_left - 1), block_left.eq(block_left - 1)]
-                        with m.If((gemv.block != 0) & (block_left == 0)):  # the operand goes on where it is
-                            m.d.sync += [block_left.eq(gemv.block - 1), operand.eq(beyond_it), second.eq(beyond_it + 1)]
-                        with m.Else():
-                            m.d.sync += [element.eq(operand), beyond_it.eq(second)]
-                        with m.If(~gemv.constant):
-                            m.next = "GEMV_PARAMETERS"
-                        with m.If(tiles_left == 0):
-                            m.next = "NEXT"
+                m.d.comb += [want.eq(1), goes_on.eq((gemv.block != 0) & (block_left == 0))]
+                with m.If(launch & last):
+                    m.d.sync += [groups_left.eq(groups_left - 1),
+                                 block_left.eq(Mux(goes_on, gemv.block - 1, block_left - 1))]
+                    with m.If(~gemv.constant):
+                        m.next = "GEMV_PARAMETERS"
+                    with m.If(groups_left < 0):
+                        m.next = "NEXT"
 
             # -- attention -----------------------------------------------------------------------------------
             with m.State("ATTENTION"):
-                m.d.sync += query_row.eq(attention.operand)
                 m.d.comb += walker.start.eq(1)
                 busy = attention.heads != 0
                 with m.If(dispatch("attention", (self.o_epilogue, busy), (self.o_osu, busy))):
                     m.next = "ATTENTION_ITEM"
             with m.State("ATTENTION_ITEM"):
-                m.d.sync += [column.eq(0), column_after.eq(1), part.eq(0), part_after.eq(1), value_tile.eq(0),
-                             count.eq(0)]
+                m.d.sync += [rows_left.eq(Mux(item.value, attention.head_tiles, item.keys) - 2), first_tile.eq(1)]
                 with m.If(~walker.busy):
                     m.next = "NEXT"
                 with m.Elif(~item.value):
@@ -409,120 +437,63 @@ class Issue(wiring.Component):
                 with m.Else():
                     m.d.comb += self.stall_drain.eq(1)
             with m.State("KEYS"):
-                m.d.comb += [
-                    want.eq(1), is_row.eq(1), two_planes.eq(attention.kv_planes == 2),
-                    array.operand.eq(Operand.VECTOR), array.address.eq(query_row + part),
-                    array.first.eq((part == 0) & ~plane), last.eq((part_after == attention.head_tiles) & last_plane),
-                    array.shift.eq(Mux(two_planes, 8, 0)),
-                ]
-                with m.If(launch):
-                    m.d.sync += plane.eq(plane ^ two_planes)
-                    with m.If(last_plane):
-                        m.d.sync += [part.eq(part_after), part_after.eq(part_after + 1)]
-                    with m.If(last):
-                        m.d.sync += [part.eq(0), part_after.eq(1), column.eq(column_after),
-                                     column_after.eq(column_after + 1)]
-                        with m.If(column_after == item.keys):
-                            with m.If(item.last_block):
-                                m.d.sync += query_row.eq(query_row + attention.head_tiles)
-                            m.d.comb += walker.o.ready.eq(1)
-                            m.next = "ATTENTION_ITEM"
+                m.d.comb += [want.eq(1), goes_on.eq(item.last_block & (rows_left < 0))]  # to the next head's query
+                with m.If(ends_block):
+                    m.next = "ATTENTION_ITEM"
             with m.State("RECORDS"):
-                with m.If(pass_beat(self.o_parameters)):
-                    m.d.sync += count.eq(count + 1)
-                    with m.If(count == 3):
-                        m.d.sync += count.eq(0)
-                        m.next = "VALUES"
+                with m.If(pass_run(self.o_parameters)):
+                    m.next = "VALUES"
             with m.State("VALUES"):
-                m.d.comb += [
-                    want.eq(1),
-                    two_planes.eq(attention.kv_planes == 2),
-                    array.operand.eq(Operand.PROBABILITY),
-                    array.tag.eq(1),
-                    array.first.eq((column == 0) & ~plane),
-                    last.eq((column_after == item.keys) & last_plane),
-                    array.shift.eq(Mux(two_planes, 8 + c.numerics.value_shift, c.numerics.value_shift)),
-                    self.o_key.valid.eq(launch),
-                    self_key.key.eq(column),
-                    self_key.slot.eq(item.slot),
-                    self_key.first_tile.eq(value_tile == 0),
-                    self_key.repeat.eq(plane),
-                    self_key.last.eq(last),
-                ]
-                with m.If(launch):
-                    m.d.sync += plane.eq(plane ^ two_planes)
-                    with m.If(last_plane):
-                        m.d.sync += [column.eq(column_after), column_after.eq(column_after + 1)]
-                    with m.If(last):
-                        m.d.sync += [column.eq(0), column_after.eq(1), value_tile.eq(value_tile + 1)]
-                        with m.If(item.last_block):
-                            m.next = "RECORDS"
-                        with m.If(value_tile + 1 == attention.head_tiles):
-                            m.d.comb += walker.o.ready.eq(1)
-                            m.next = "ATTENTION_ITEM"
+                m.d.comb += want.eq(1)
+                with m.If(launch & last):
+                    m.d.sync += first_tile.eq(0)
+                    with m.If(item.last_block):
+                        m.next = "RECORDS"
+                    with m.If(rows_left < 0):
+                        m.next = "ATTENTION_ITEM"
 
             # -- LM head -------------------------------------------------------------------------------------
             with m.State("HEAD"):  # a shard without rows, too: its lists are empty
                 m.d.comb += self.o_head.valid.eq(go)
-                m.d.sync += tiles_left.eq(head.groups - 1)
+                m.d.sync += groups_left.eq(head.groups - 2)
                 with m.If(go & self.o_head.ready):
                     m.next = "HEAD_RECORDS"
                     with m.If(head.groups == 0):
                         m.next = "NEXT"
             with m.State("HEAD_RECORDS"):
-                with m.If(pass_beat(self.o_parameters)):
-                    m.d.sync += count.eq(count + 1)
-                    with m.If(count == 3):
-                        m.d.sync += [count.eq(0), column.eq(0), column_after.eq(1)]
-                        m.next = "HEAD_ROWS"
+                m.d.sync += rows_left.eq(c.lanes - 2)
+                with m.If(pass_run(self.o_parameters)):
+                    m.next = "HEAD_ROWS"
             with m.State("HEAD_ROWS"):
-                m.d.comb += [
-                    want.eq(1), is_row.eq(1), array.operand.eq(Operand.VECTOR), array.address.eq(head.operand + part),
-                    array.first.eq(part == 0), last.eq(part_after == head.beats),
-                ]
-                with m.If(launch):
-                    m.d.sync += [part.eq(part_after), part_after.eq(part_after + 1)]
-                    with m.If(last):
-                        m.d.sync += [part.eq(0), part_after.eq(1), column.eq(column_after),
-                                     column_after.eq(column_after + 1)]
-                        with m.If(column == c.lanes - 1):
-                            m.d.sync += tiles_left.eq(tiles_left - 1)
-                            m.next = "HEAD_RECORDS"
-                            with m.If(tiles_left == 0):
-                                m.next = "HEAD_DONE"
+                m.d.comb += want.eq(1)
+                with m.If(ends_block):
+                    m.d.sync += groups_left.eq(groups_left - 1)
+                    m.next = "HEAD_RECORDS"
+                    with m.If(groups_left < 0):
+                        m.next = "HEAD_DONE"
             with m.State("HEAD_DONE"):  # what rows on the way are is said by the op
                 with m.If(rows == 0):
                     m.next = "NEXT"
             with m.State("SEARCH"):
                 m.d.comb += self.o_head.valid.eq(go)
-                m.d.sync += tiles_left.eq(search.groups - 1)
+                m.d.sync += groups_left.eq(search.groups - 2)
                 with m.If(go & self.o_head.ready):
                     m.next = "SEARCH_TERMS"
                     with m.If(search.groups == 0):
                         m.next = "NEXT"
             with m.State("SEARCH_TERMS"):
+                m.d.sync += rows_left.eq(c.lanes - 2)
                 if c.certified:
                     m.d.comb += self.o_terms.payload.radii.eq(search.margins)
-                with m.If(pass_beat(self.o_terms)):
-                    m.d.sync += count.eq(count + 1)
-                    with m.If(count == search.margins):
-                        m.d.sync += [count.eq(0), column.eq(0), column_after.eq(1)]
-                        m.next = "SEARCH_ROWS"
+                with m.If(pass_run(self.o_terms)):
+                    m.next = "SEARCH_ROWS"
             with m.State("SEARCH_ROWS"):
-                m.d.comb += [
-                    want.eq(1), is_row.eq(1), array.operand.eq(Operand.LOOKUP), array.address.eq(part),
-                    array.nibbles.eq(search.nibbles), array.first.eq(part == 0), last.eq(part_after == search.beats),
-                ]
-                with m.If(launch):
-                    m.d.sync += [part.eq(part_after), part_after.eq(part_after + 1)]
-                    with m.If(last):
-                        m.d.sync += [part.eq(0), part_after.eq(1), column.eq(column_after),
-                                     column_after.eq(column_after + 1)]
-                        with m.If(column == c.lanes - 1):
-                            m.d.sync += tiles_left.eq(tiles_left - 1)
-                            m.next = "SEARCH_TERMS"
-                            with m.If(tiles_left == 0):
-                                m.next = "HEAD_DONE"
+                m.d.comb += want.eq(1)
+                with m.If(ends_block):
+                    m.d.sync += groups_left.eq(groups_left - 1)
+                    m.next = "SEARCH_TERMS"
+                    with m.If(groups_left < 0):
+                        m.next = "HEAD_DONE"
             with m.State("FINE"):
                 m.d.comb += self.o_head.valid.eq(go)
                 with m.If(go & self.o_head.ready):
@@ -535,16 +506,10 @@ class Issue(wiring.Component):
                     with m.If(self.i_job.payload.end):
                         m.next = "NEXT"
             with m.State("FINE_RECORD"):
-                with m.If(pass_beat(self.o_record)):
+                with m.If(pass_run(self.o_record)):
                     m.next = "FINE_ROW"
             with m.State("FINE_ROW"):
-                m.d.comb += [
-                    want.eq(1), is_row.eq(1), array.operand.eq(Operand.VECTOR), array.address.eq(fine.operand + part),
-                    array.first.eq(part == 0), last.eq(part_after == fine.beats),
-                ]
-                with m.If(launch):
-                    m.d.sync += [part.eq(part_after), part_after.eq(part_after + 1)]
-                    with m.If(last):
-                        m.d.sync += [part.eq(0), part_after.eq(1)]
-                        m.next = "FINE_JOB"
+                m.d.comb += want.eq(1)
+                with m.If(launch & last):
+                    m.next = "FINE_JOB"
         return m

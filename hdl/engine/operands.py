@@ -35,7 +35,8 @@ def array_beat(c: Config) -> data.StructLayout:
     return data.StructLayout({
         "beat": c.beat_bits,
         "operand": 3,    # Operand
-        "address": 16,   # element, row of the vector buffer, or number of the beat within a row of indices
+        "address": 16,   # element, row of the vector buffer, or number of the beat within a row of indices; of no
+                         # meaning for PROBABILITY
         "nibbles": 1,    # LOOKUP: a byte is two indices
         "unsigned": 1,   # low byte plane
         "high": 1,       # high byte plane

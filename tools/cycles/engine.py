@@ -155,7 +155,7 @@ class Engine:
         words: list[tuple[float, int]] = []
         for token in range(self.now.tokens):
             row = self.now.row(token, op["by_position"]) - op["first"]
-            at += 2
+            at += 3
             before += 2
             if 0 <= row < op["rows"]:
                 before += self.timing.product - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import ANY
 
 from lpu.hdl.config import Config
 from lpu.hdl.engine.operands import Operand
@@ -47,7 +48,7 @@ def attention(c: Config, op: dict[str, Any], keys: int, work: Work) -> None:
             work.beats += [parameters_beat] * (4 * last_block)
             for key in range(n):
                 for plane in range(planes):
-                    beat = array(Operand.PROBABILITY, 0, plane, planes, key == 0, key == n - 1,
+                    beat = array(Operand.PROBABILITY, ANY, plane, planes, key == 0, key == n - 1,
                                  shift=c.numerics.value_shift, tag=1)
                     request = {"key": key, "slot": (head * blocks + block) & 1, "first_tile": int(tile == 0),
                                "last": beat["last"], "repeat": plane}
