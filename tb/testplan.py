@@ -47,7 +47,7 @@ class Entry:
     """what the bench says must hold"""
     tests: tuple[str, ...]
     bugs: tuple[Mutation, ...]
-    """seeded into the unit, or noticed by its bench"""
+    """seeded into the unit, or into what is no unit, and noticed by its bench"""
 
 
 @cache
@@ -89,9 +89,12 @@ def bugs() -> list[Mutation]:
 
 def plan() -> list[Entry]:
     """an entry for each unit that has a bench"""
+    known = units()
     return [Entry(unit=unit, bench=bench, holds=(ast.get_docstring(_parse(bench)) or "").split("\n\n")[0],
-                  tests=tests_of(bench), bugs=tuple(bug for bug in bugs() if bug.file == unit))
-            for unit, bench in units().items() if bench]
+                  tests=tests_of(bench),
+                  bugs=tuple(bug for bug in bugs() if bug.file == unit
+                             or (bug.file not in known and bug.test.partition("::")[0] == bench)))
+            for unit, bench in known.items() if bench]
 
 
 def text(entries: list[Entry]) -> str:

@@ -6,6 +6,7 @@
 | `items`      | the order of keys and values in attention, for both walkers                    |
 | `address`    | first walker: ops to read requests, as far ahead as the beat FIFO allows       |
 | `issue`      | second walker: beats to the units that use them                                |
+| `walk`       | its states, a module for each op class                                         |
 | `counters`   | performance counters of an engine                                              |
 | `merge_tree` | many streams into one                                                          |
 | `exchange`   | merges the engines' elements and shows them to all                             |
