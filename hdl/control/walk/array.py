@@ -69,9 +69,9 @@ class ArrayBeats:
         first = Signal(init=1)
         m.d.comb += [
             last_plane.eq(plane == two_planes),
-            last.eq((left < 0) & last_plane),
+            last.eq(left[-1] & last_plane),
             launch.eq(self.want & beat_valid & self.allowed & self.there),
-            self.ends_block.eq(launch & last & (self.rows_left < 0)),
+            self.ends_block.eq(launch & last & self.rows_left[-1]),
         ]
         with m.If(launch):
             m.d.sync += [first.eq(last), plane.eq(plane ^ two_planes)]

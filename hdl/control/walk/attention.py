@@ -71,7 +71,7 @@ class Attention(OpClass):
             with m.Else():
                 m.d.comb += ports.stall_drain.eq(1)
         with m.State("KEYS"):
-            m.d.comb += [array.want.eq(1), array.goes_on.eq(item.last_block & (array.rows_left < 0))]  # the next query
+            m.d.comb += [array.want.eq(1), array.goes_on.eq(item.last_block & array.rows_left[-1])]  # the next query
             with m.If(array.ends_block):
                 m.next = "ATTENTION_ITEM"
         with m.State("RECORDS"):
@@ -83,5 +83,5 @@ class Attention(OpClass):
                 m.d.sync += self._first_tile.eq(0)
                 with m.If(item.last_block):
                     m.next = "RECORDS"
-                with m.If(array.rows_left < 0):
+                with m.If(array.rows_left[-1]):
                     m.next = "ATTENTION_ITEM"

@@ -50,5 +50,5 @@ class Gemv(OpClass):
                              block_left.eq(Mux(array.goes_on, gemv.block - 1, block_left - 1))]
                 with m.If(~gemv.constant):
                     m.next = "GEMV_PARAMETERS"
-                with m.If(tiles_left < 0):
+                with m.If(tiles_left[-1]):
                     m.next = "NEXT"

@@ -63,7 +63,7 @@ class HeadRows(OpClass):
             with m.If(array.ends_block):
                 m.d.sync += left.eq(left - 1)
                 m.next = before
-                with m.If(left < 0):
+                with m.If(left[-1]):
                     m.next = "HEAD_DONE"
 
     def _single(self, m: Module) -> None:

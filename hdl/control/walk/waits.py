@@ -34,7 +34,7 @@ class Waits(OpClass):
                 m.next = "WAITING"
         with m.State("WAITING"):
             m.d.comb += ports.waiting.eq(1)
-            with m.If(units_idle & (self._surplus >= 0)):
+            with m.If(units_idle & ~self._surplus[-1]):
                 m.d.comb += ports.passed.eq(1)
                 m.d.sync += ports.epoch.eq(~ports.epoch)
                 m.next = "NEXT"
