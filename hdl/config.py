@@ -375,8 +375,8 @@ PRESETS: dict[str, Config] = {
                memory=Memory(fifo_beats=128, max_burst=32, max_outstanding=8)),
         Config(name="ulx3s", engines=1, lanes=8, pods=1, board="ulx3s", clock_mhz=25.0, loop_tokens=256,
                limits=Limits(max_hidden=64, max_ffn=192, max_context=256, max_head_dim=16, vector_rows=16,
-                            max_candidates=8, max_index_beats=1, max_shard=512),
-               memory=Memory(fifo_beats=32, max_burst=16, max_outstanding=4)),
+                            max_candidates=8, max_index_beats=1, max_nibble_beats=0, max_shard=0),
+               memory=Memory(address_bits=32, fifo_beats=32, max_burst=16, max_outstanding=4, max_writes=4)),
         Config(name="kv260", engines=4, lanes=16, pods=4, board="kv260", clock_mhz=300.0,
                limits=Limits(max_ffn=3072, max_index_beats=6, max_nibble_beats=0, max_shard=0),
                memory=Memory(channels=1, fifo_beats=1024)),  # rides out eight refreshes: docs/memory.md

@@ -11,7 +11,7 @@ from lpu.hdl.config import ConfigError, preset
 from lpu.hdl.ecp5 import OSCILLATOR_MHZ, Pll, Ulx3s
 from lpu.tb.random_model import random_model
 from lpu.tools import folder
-from lpu.tools.bitstream import build, fitting, guide
+from lpu.tools.bitstream import build, fitting, guide, resets
 from lpu.tools.board import load
 from lpu.tools.cli import main
 from lpu.tools.compiler import compile_model
@@ -53,20 +53,55 @@ def test_longest_context_that_fits() -> None:
         return compile_model(model, config, context=context)
 
     sizes = {c: -(-len(compile_model(model, config, context=c).channels[0]) // 8192) * 4 for c in (64, 128, 192, 256)}
-    for used in (board.resources.ebr - sizes[256], board.resources.ebr - sizes[192]):
+    spare = board.resources.ebr // fitting.SPARE
+    for used in (board.resources.ebr - spare - sizes[256], board.resources.ebr - spare - sizes[192]):
         asked.clear()
         image, beats = fitting.choose(compile_for, config, board, used, 256, None)
-        free = board.resources.ebr - used
+        free = board.resources.ebr - spare - used
         assert image.model.context == max(c for c, size in sizes.items() if size <= free)
         assert beats * config.lanes >= len(image.channels[0])
         assert fitting.blocks(config, beats) <= free
         assert asked == [c for c in (256, 192, 128, 64) if c >= image.model.context]
+    used = board.resources.ebr - sizes[192]
+    assert fitting.choose(compile_for, config, board, used, 256, 192)[0].model.context == 192
     used = board.resources.ebr - sizes[64]
     with pytest.raises(CapacityError, match=f"context of 192 needs {sizes[192]} block RAMs, and the machine leaves "
                                             f"{sizes[64]} .* a shorter --context"):
         fitting.choose(compile_for, config, board, used, 256, 192)
     with pytest.raises(CapacityError, match="a smaller model"):
-        fitting.choose(compile_for, config, board, used + 4, 256, None)
+        fitting.choose(compile_for, config, board, used, 256, None)
+
+
+IDLE = [f"clock_network.idle_{n}" for n in range(3)]
+
+
+def test_resets_of_many_registers_leave_the_fabric() -> None:
+    """those of 256 and more, the four with the most, behind buffers that nextpnr gives the networks from 4 on"""
+    registers = {2: 300, 3: 256, 4: 255, 5: 999, 6: 400, 7: 257}  # reset → registers
+    cells: dict[str, Any] = {
+        f"register_{bit}_{n}": {"type": "TRELLIS_FF", "connections": {"CLK": [1], "LSR": [bit], "DI": [bit]}}
+        for bit, count in registers.items() for n in range(count)}
+    cells["never"] = {"type": "TRELLIS_FF", "connections": {"CLK": [1], "LSR": ["0"], "DI": [2]}}
+    cells["reader"] = {"type": "LUT4", "connections": {"A": [2], "Z": [8]}}
+    netlist = {"modules": {"top": {"cells": cells, "netnames": {"all": {"bits": ["0", *range(1, 9)]}}}}}
+    (found,) = json.loads(resets.on_clock_networks(json.dumps(netlist).encode()))["modules"].values()
+    buffers = {n: c["connections"] for n, c in found["cells"].items() if c["type"] == "DCCA"}
+    assert list(buffers) == [*IDLE, *(f"clock_network.for_reset_{n}" for n in range(4))]
+    assert min(IDLE) > max(set(buffers) - set(IDLE))
+    outputs = [c["CLKO"][0] for c in buffers.values()]
+    assert len(set(outputs)) == 7
+    assert min(outputs) > 8
+    assert [c["CLKI"] for c in buffers.values()] == [[5]] * 4 + [[6], [2], [7]]
+    behind = {c["CLKI"][0]: c["CLKO"] for n, c in buffers.items() if n not in IDLE}
+    checked = 0
+    for name, cell in found["cells"].items():
+        if cell["type"] == "TRELLIS_FF" and name != "never":
+            bit = int(name.split("_")[1])
+            assert cell["connections"] == {"CLK": [1], "LSR": behind.get(bit, [bit]), "DI": [bit]}
+            checked += 1
+    assert checked == sum(registers.values())
+    assert found["cells"]["never"]["connections"]["LSR"] == ["0"]
+    assert found["cells"]["reader"]["connections"]["A"] == [2]
 
 
 def test_guide() -> None:

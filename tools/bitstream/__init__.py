@@ -3,6 +3,7 @@
 | module    | does                                                                    |
 |-----------|-------------------------------------------------------------------------|
 | `fitting` | the longest context whose memory fits beside the machine                |
+| `resets`  | resets of many registers over the clock networks                        |
 | `build`   | synthesis, place and route, packing; what came of them, as a report     |
 | `guide`   | how to program the board and talk to it                                 |
 """

@@ -22,11 +22,13 @@ from ..library import Progress, Recipe, open_model, prepare
 from ..synthesis.tools import NEXTPNR, YOSYS, SynthesisError, Tool, run, version
 from ..synthesis.yosys import map_to
 from ..uart import BAUD
-from . import fitting, guide
+from . import fitting, guide, resets
 
 ECPPACK: Tool = (NEXTPNR[0], NEXTPNR[1], "run_ecppack")
 _SHOWN = ("TRELLIS_COMB", "TRELLIS_FF", "DP16KD", "MULT18X18D")
 _NAME = "top"
+_ROUTABLE = ("--placer-heap-beta", "0.5", "--router", "router2")
+"""half of a region's sites at most: packed as tightly as they are by default, LUTs need more wires than there are"""
 _LIBRARY = "read_verilog -lib -specify +/ecp5/cells_sim.v +/ecp5/cells_bb.v"
 """without it the netlist does not say which ports are inputs"""
 
@@ -119,10 +121,12 @@ def built(config: Config, board: Board | None, model: Path | None, recipe: Recip
         progress("joining the netlists", 0.0)
         (folder / "join.ys").write_text(_join_script())
         run(YOSYS, ["-q", "join.ys"], folder)
+        netlist = folder / f"{_NAME}.json"
+        netlist.write_bytes(resets.on_clock_networks(netlist.read_bytes()))
         progress("place and route", 0.0)
         run(NEXTPNR, ["--85k", "--package", "CABGA381", "--speed", platform.speed, "--json", f"{_NAME}.json",
                       "--lpf", f"{_NAME}.lpf", "--textcfg", f"{_NAME}.config", "--report", "nextpnr.json", "--log",
-                      "nextpnr.log", "--seed", "1", "--timing-allow-fail", "--quiet"], folder)
+                      "nextpnr.log", "--seed", "1", "--timing-allow-fail", "--quiet", *_ROUTABLE], folder)
         report = _report(config, board, image, beats, tools, json.loads((folder / "nextpnr.json").read_text()))
         if report["fmax_mhz"] < config.clock_mhz:
             raise SynthesisError(f"the machine reaches {report['fmax_mhz']:.1f} MHz and not clock_mhz = "

@@ -12,6 +12,8 @@ from ..layout import ceil_div
 
 ROWS = 1024
 """beats in a block RAM of 18 bits a row, of which 16 are used: byte strobes leave the other two (FPGA-TN-02204)"""
+SPARE = 16
+"""one in so many block RAMs stays free where the context is not asked for: place and route needs the room"""
 
 
 def blocks(config: Config, beats: int) -> int:
@@ -24,10 +26,11 @@ def choose(
 ) -> tuple[Image, int]:
     """The image with the longest context, and the beats of each memory, that fit beside `used` block RAMs.
 
-    compile_for: context → image; longest: positions that the model has; asked: a context that it has to be. Contexts
-    are tried in whole blocks of the softmax, which the cache is made of. Raises `CapacityError`.
+    compile_for: context → image; longest: positions that the model has; asked: a context that it has to be, which may
+    take the spare ones too. Contexts are tried in whole blocks of the softmax, which the cache is made of. Raises
+    `CapacityError`.
     """
-    free = board.resources.ebr - used
+    free = board.resources.ebr - used - (board.resources.ebr // SPARE if asked is None else 0)
     block = config.numerics.block
     context = longest if asked is None else asked
     while True:
