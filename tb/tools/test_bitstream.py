@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,9 @@ def test_build(tmp_path: Path) -> None:
     assert report["fmax_mhz"] >= report["clock_mhz"] == preset("ulx3s").clock_mhz
     assert report["model"] == "tinytales"
     assert report["utilisation"]["DP16KD"]["used"] <= report["utilisation"]["DP16KD"]["available"] == 208
+    networks = re.findall(r"for_reset_\d using global (\d+)", (out / "bitstream" / "nextpnr.log").read_text())
+    assert len(networks) == 3
+    assert all(4 <= int(n) < 8 for n in networks)
     assert (out / "bitstream" / "ulx3s.bit").read_bytes().startswith(b"\xff\x00")  # ecppack's comment block
     image, _ = load_image(out / "model")
     assert image.model.context == report["context"]
