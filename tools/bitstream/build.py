@@ -27,8 +27,6 @@ from . import fitting, guide, resets
 ECPPACK: Tool = (NEXTPNR[0], NEXTPNR[1], "run_ecppack")
 _SHOWN = ("TRELLIS_COMB", "TRELLIS_FF", "DP16KD", "MULT18X18D")
 _NAME = "top"
-_ROUTABLE = ("--placer-heap-beta", "0.5", "--router", "router2")
-"""half of a region's sites at most: packed as tightly as they are by default, LUTs need more wires than there are"""
 _LIBRARY = "read_verilog -lib -specify +/ecp5/cells_sim.v +/ecp5/cells_bb.v"
 """without it the netlist does not say which ports are inputs"""
 
@@ -126,7 +124,7 @@ def built(config: Config, board: Board | None, model: Path | None, recipe: Recip
         progress("place and route", 0.0)
         run(NEXTPNR, ["--85k", "--package", "CABGA381", "--speed", platform.speed, "--json", f"{_NAME}.json",
                       "--lpf", f"{_NAME}.lpf", "--textcfg", f"{_NAME}.config", "--report", "nextpnr.json", "--log",
-                      "nextpnr.log", "--seed", "1", "--timing-allow-fail", "--quiet", *_ROUTABLE], folder)
+                      "nextpnr.log", "--seed", "1", "--router", "router2", "--timing-allow-fail", "--quiet"], folder)
         report = _report(config, board, image, beats, tools, json.loads((folder / "nextpnr.json").read_text()))
         if report["fmax_mhz"] < config.clock_mhz:
             raise SynthesisError(f"the machine reaches {report['fmax_mhz']:.1f} MHz and not clock_mhz = "
