@@ -58,9 +58,8 @@ class Machine:
     """The RTL of an image's configuration in simulation, with the image loaded; `memory` is behind its ports.
 
     With `activity` the engines tell what they do, which makes the simulation slower; `tuned=False` keeps from a tuned
-    simulator. `progress` hears how far a pass
-    is, as `what`; `quiet` keeps the build of the simulator from showing on the terminal. Raises what
-    `NativeSimulation` and `Device` raise.
+    simulator. `progress` hears how far a pass is, as `what`; `quiet` keeps the build of the simulator from showing on
+    the terminal. Raises what `NativeSimulation` and `Device` raise.
     """
 
     def __init__(self, image: Image, memory: MemoryModel, *, stall: float = 0.0, activity: bool = False, what: str,
