@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,13 @@ from lpu.hdl.config import ConfigError, preset
 from lpu.hdl.ecp5 import OSCILLATOR_MHZ, Pll, Ulx3s
 from lpu.tb.random_model import random_model
 from lpu.tools import folder
-from lpu.tools.bitstream import build, fitting, guide, resets
+from lpu.tools.bitstream import build, fitting, guide, resets, routing
 from lpu.tools.board import load
 from lpu.tools.cli import main
 from lpu.tools.compiler import compile_model
 from lpu.tools.errors import CapacityError
 from lpu.tools.image import Image, load_image
-from lpu.tools.synthesis import tools
+from lpu.tools.synthesis import SynthesisError, tools
 from lpu.tools.uart import BAUD
 
 
@@ -103,6 +104,41 @@ def test_resets_of_many_registers_leave_the_fabric() -> None:
     assert checked == sum(registers.values())
     assert found["cells"]["never"]["connections"]["LSR"] == ["0"]
     assert found["cells"]["reader"]["connections"]["A"] == [2]
+
+
+def test_the_router_is_given_up(tmp_path: Path) -> None:
+    told: list[tuple[str, float]] = []
+    log = tmp_path / "nextpnr.log"
+    look = routing.follow(log, "routing", lambda what, share: told.append((what, share)))
+    look()
+    log.write_text("Info: Running main router loop...\n")
+    look()
+    assert told == [], "nothing to tell yet"
+    line = "Info:     iter={} wires=510100 overused={} overuse=39536 archfail=NA\n"
+    log.write_text(line.format(1, 33321) + line.format(50, 1200))
+    look()
+    assert told == [("routing", 50 / routing.ROUNDS)]
+    log.write_text(line.format(routing.ROUNDS, 0))
+    look()
+    log.write_text(line.format(routing.ROUNDS, 1200))
+    with pytest.raises(SynthesisError, match=r"1,200 wires .* --context"):
+        look()
+
+
+def test_a_watched_tool_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """by what the watch raises; the tool is gone then"""
+    (tmp_path / "slow_tool.py").write_text("import pathlib, os, time\ndef run(arguments):\n"
+                                           "    pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(600)\n")
+
+    def watch() -> None:
+        if (tmp_path / "pid").exists():
+            raise SynthesisError("enough")
+
+    monkeypatch.setattr(tools, "_compile", lambda tool: None)
+    with pytest.raises(SynthesisError, match="enough"):
+        tools.run(("slow", "slow_tool", "run"), [], tmp_path, watch)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 def test_guide() -> None:

@@ -22,7 +22,7 @@ from ..library import Progress, Recipe, open_model, prepare
 from ..synthesis.tools import NEXTPNR, YOSYS, SynthesisError, Tool, run, version
 from ..synthesis.yosys import map_to
 from ..uart import BAUD
-from . import fitting, guide, resets
+from . import fitting, guide, resets, routing
 
 ECPPACK: Tool = (NEXTPNR[0], NEXTPNR[1], "run_ecppack")
 _SHOWN = ("TRELLIS_COMB", "TRELLIS_FF", "DP16KD", "MULT18X18D")
@@ -66,8 +66,9 @@ def built(config: Config, board: Board | None, model: Path | None, recipe: Recip
     """Synthesis, place and route, and packing for a ULX3S, of MODEL with this context (None: the longest that fits).
 
     Netlists of engine and hub are kept, so that another model takes only the rest of the time. Raises `ToolError` for
-    missing tools and when the clock is not met, `CapacityError` for a model that does not fit, `ConfigError` for
-    another board and clocks that it cannot make, and what `open_model`, `prepare` and `compile_model` raise.
+    missing tools, for wires that the router does not find and when the clock is not met, `CapacityError` for a model
+    that does not fit, `ConfigError` for another board and clocks that it cannot make, and what `open_model`, `prepare`
+    and `compile_model` raise.
     """
     if board is None or board.name != "ulx3s":
         raise ConfigError(f"--build makes bitstreams for the ULX3S, not for {board.title if board else 'no board'}: "
@@ -124,7 +125,8 @@ def built(config: Config, board: Board | None, model: Path | None, recipe: Recip
         progress("place and route", 0.0)
         run(NEXTPNR, ["--85k", "--package", "CABGA381", "--speed", platform.speed, "--json", f"{_NAME}.json",
                       "--lpf", f"{_NAME}.lpf", "--textcfg", f"{_NAME}.config", "--report", "nextpnr.json", "--log",
-                      "nextpnr.log", "--seed", "1", "--router", "router2", "--timing-allow-fail", "--quiet"], folder)
+                      "nextpnr.log", "--seed", "1", "--router", "router2", "--timing-allow-fail", "--quiet"], folder,
+            routing.follow(folder / "nextpnr.log", "place and route", progress))
         report = _report(config, board, image, beats, tools, json.loads((folder / "nextpnr.json").read_text()))
         if report["fmax_mhz"] < config.clock_mhz:
             raise SynthesisError(f"the machine reaches {report['fmax_mhz']:.1f} MHz and not clock_mhz = "

@@ -8,7 +8,7 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...hdl.emit import cache_folder
@@ -31,13 +31,14 @@ def version(tool: Tool) -> str:
     return f"{tool[0]} {importlib.metadata.version(tool[0])}"
 
 
-def run(tool: Tool, arguments: Sequence[str], folder: Path) -> str:
-    """What the tool prints; it reads and writes files of `folder` by relative names.
+def run(tool: Tool, arguments: Sequence[str], folder: Path, watch: Callable[[], None] = lambda: None) -> str:
+    """What the tool prints; it reads and writes files of `folder` by relative names. `watch` is called every second
+    meanwhile; what it raises ends the tool.
 
     Raises `SynthesisError` when it fails, with its last error line.
     """
     _compile(tool)
-    made = _call(tool, arguments, folder)
+    made = _call(tool, arguments, folder, watch)
     if made.returncode:
         lines = [line for line in made.stdout.splitlines() if line.strip()]
         said = next((line for line in reversed(lines) if "error" in line.lower()), lines[-1] if lines else "nothing")
@@ -63,8 +64,20 @@ def _compiled() -> Path:
     return cache_folder("yowasp")
 
 
-def _call(tool: Tool, arguments: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+def _call(tool: Tool, arguments: Sequence[str], folder: Path,
+          watch: Callable[[], None] = lambda: None) -> subprocess.CompletedProcess[str]:
     script = f"import sys; from {tool[1]} import {tool[2]} as run; sys.exit(run(sys.argv[1:]))"
-    return subprocess.run([sys.executable, "-c", script, *arguments], cwd=folder, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
-                          env={**os.environ, "YOWASP_CACHE_DIR": str(_compiled().resolve())})
+    command = [sys.executable, "-c", script, *arguments]
+    environment = {**os.environ, "YOWASP_CACHE_DIR": str(_compiled().resolve())}
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          errors="replace", env=environment) as process:
+        try:
+            while True:
+                try:
+                    said = process.communicate(timeout=1)[0]
+                    return subprocess.CompletedProcess(command, process.returncode, said)
+                except subprocess.TimeoutExpired:
+                    watch()
+        except BaseException:  # also Ctrl-C
+            process.kill()
+            raise
