@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,8 +23,8 @@ class Told(NativeSimulation):
     cycles_run = 0
     of: Path | None = None
 
-    def __init__(self, *arguments: object, library: Path, **options: object) -> None:
-        super().__init__(*arguments, library=library, **options)  # type: ignore[arg-type]
+    def __init__(self, *arguments: Any, library: Path, **options: Any) -> None:
+        super().__init__(*arguments, library=library, **options)
         Told.of = library
 
     def close(self) -> None:

@@ -148,7 +148,7 @@ BUDGETS: tuple[Budget, ...] = (  # those that look at the same machine one after
     Budget(name="simulation-speed", unit="cycles/s", least=100_000, measure=_speed,
            what="tuned simulation of kv260 over a token of DistilGPT2, on this computer as loaded as it is"),
     Budget(name="simulated-token", unit="s", most=15, measure=lambda lab: _simulated(lab).seconds,
-           what="simulation of a token of DistilGPT2 on kv260"),
+           what="the same simulation of that token"),
     Budget(name="resting-units", unit="×", measure=_resting,
            what="the same token with every unit evaluated in every cycle, against that time"),
     Budget(name="tuned-simulator", unit="×", measure=_tuning,
