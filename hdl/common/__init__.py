@@ -10,6 +10,6 @@
 | `relay`       | queue of registers for what comes rarely                                |
 | `credit_fifo` | FIFO that makes a free-running pipeline elastic                         |
 | `turns`       | words of all pods dealt to one datapath, pod after pod, and collected   |
-| `multiply`    | wide products in slices that fit a DSP                                  |
+| `multiply`    | wide products in slices that fit a multiplier of any part               |
 | `interpolate` | table with linear interpolation                                         |
 """

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from ...sim.golden.osu import OUT_FRAC
 from ..common.fixed import doubled_shift, saturate
-from ..common.multiply import MULTIPLY_CYCLES, multiply
+from ..common.multiply import multiply, multiply_cycles
 from ..common.payloads import accumulators
 from ..common.pipeline import delay
 from ..common.turns import CollectFifo, Deal
@@ -37,7 +37,7 @@ class Merge(wiring.Component):
     two) heads before the sums that want them.
     """
 
-    STAGES = 7 + MULTIPLY_CYCLES
+    STAGES = 7 + multiply_cycles(32, 18)
     """registers from a pod's sum to its normalised value"""
     latency = STAGES + CollectFifo.latency
     """cycles from a sum that is taken to the element"""
@@ -122,7 +122,7 @@ class Merge(wiring.Component):
         # normalise
         dropped = 31 - c.numerics.value_shift - OUT_FRAC - 1  # of the doubled product, before the exponent
         product = multiply(m, merged, Cat(inverses_read.data.r, Const(0, 1)).as_signed(), "product")
-        exponent = delay(m, inverses_read.data.e, MULTIPLY_CYCLES, name="exponent")
+        exponent = delay(m, inverses_read.data.e, multiply_cycles(32, 18), name="exponent")
         doubled, rounded = Signal(signed(49 - dropped)), Signal(signed(49 - dropped))
         normalised = Signal(signed(32))
         m.d.sync += [

@@ -9,10 +9,32 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.golden import norm as golden
+from ..common.multiply import sliced, slices
 from ..common.payloads import exchange_word
 from ..common.pipeline import delay
 from ..config import Config
 from ..isa import Destination
+
+
+@dataclass(frozen=True)
+class Square:
+    """a part of x²: the product of two slices of x, which counts twice if they differ"""
+
+    name: str
+    left: int
+    right: int
+    bits: int
+    """of its sum over the elements, signed"""
+
+    @property
+    def weight(self) -> int:
+        """in slices"""
+        return self.left + self.right
+
+    @property
+    def doubled(self) -> bool:
+        """whether it counts twice"""
+        return self.left != self.right
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +52,9 @@ class Widths:
         return cls(residual=c.numerics.residual_bits, count=(c.limits.max_hidden - 1).bit_length())
 
     @property
-    def low(self) -> int:
-        """the lower half of x, unsigned: sums of its products with an x of 24 bits fit the accumulator of a DSP, as do
-        those of the upper half"""
-        return self.residual // 2
+    def length(self) -> int:
+        """minus the number of elements, signed"""
+        return self.count + 2
 
     @property
     def sum(self) -> int:
@@ -41,9 +62,13 @@ class Widths:
         return self.residual + self.count
 
     @property
-    def squares(self) -> int:
-        """S2: unsigned"""
-        return 2 * self.residual - 1 + self.count
+    def squares(self) -> list[Square]:
+        """S2: the sums of what x² is made of"""
+        low, *high = slices(self.residual)
+        if not high:
+            return [Square("low", 0, 0, 2 * low + self.count)]
+        return [Square("low", 0, 0, 2 * low + 1 + self.count), Square("cross", 0, 1, low + high[0] + self.count),
+                Square("high", 1, 1, 2 * high[0] + self.count)]
 
     @property
     def variance(self) -> int:
@@ -73,13 +98,9 @@ class Widths:
 
 
 def moments(c: Config) -> data.StructLayout:
-    """Exact sums over the elements x = high·2**`Widths.low` + low of one token: x, x·high and x·low."""
+    """Exact sums over the elements x of one token: x, and each of `Widths.squares`."""
     w = Widths.of(c)
-    return data.StructLayout({
-        "x": signed(w.sum),
-        "high": signed(2 * w.residual - w.low + w.count),
-        "low": signed(w.residual + w.low + w.count),
-    })
+    return data.StructLayout({"x": signed(w.sum), **{square.name: signed(square.bits) for square in w.squares}})
 
 
 class Moments(wiring.Component):
@@ -130,11 +151,13 @@ class Moments(wiring.Component):
             with m.Elif(there.pods[pod]):
                 m.d.sync += total.eq(total + x)
             m.d.comb += self.o[pod].x.eq(total)
-            for name, factor in (("high", x >> w.low), ("low", x[:w.low])):
-                product = Signal((x * factor).shape(), name=f"{name}_product_{pod}", reset_less=True)
+            parts = sliced(x)
+            for square in w.squares:
+                name, made = square.name, parts[square.left] * parts[square.right]
+                product = Signal(made.shape(), name=f"{name}_product_{pod}", reset_less=True)
                 total = Signal.like(Value.cast(self.o[pod][name]), name=f"{name}_sum_{pod}")
                 with m.If(there.pods[pod]):
-                    m.d.sync += product.eq(x * factor)
+                    m.d.sync += product.eq(made)
                 with m.If(there.restart):
                     m.d.sync += total.eq(0)
                 with m.Elif(squared.pods[pod]):

@@ -13,12 +13,12 @@ from amaranth.lib.wiring import In, Out
 
 from ...sim.golden import norm as golden
 from ..common.fixed import doubled_shift, saturate
-from ..common.multiply import MULTIPLY_CYCLES, multiply
+from ..common.multiply import ADDEND, multiply, multiply_cycles
 from ..common.payloads import exchange_word, pod_values
 from ..common.pipeline import delay
 from ..config import Config
 from .moments import Moments, Widths
-from .roots import Roots
+from .roots import ROOT_BITS, Roots
 
 
 def norm_op() -> data.StructLayout:
@@ -57,14 +57,13 @@ class Norm(wiring.Component):
     still while the unit is not `idle`, and owes 1 ≤ length ≤ limits.max_hidden, a shift of at most 62 and 1 ≤ tokens.
     Reset forgets the op and its records.
 
-    lead: at most 14
+    lead: at most 16
     """
-
-    _OUT_STAGES = 15  # from an address to the output
 
     def __init__(self, config: Config, *, lead: int) -> None:
         self._config, self._lead = config, lead
         self._w = Widths.of(config)
+        self._stages = _Stages.of(config)
         self._roots = Roots(config)
         super().__init__({
             "start": In(1),
@@ -86,7 +85,7 @@ class Norm(wiring.Component):
 
     def latency(self, tokens: int) -> int:
         """cycles from `begin` to the first output, if the first beat is there by then"""
-        return 1 + self._roots.latency(tokens) + self.interval(tokens) + self._OUT_STAGES
+        return 1 + self._roots.latency(tokens) + self.interval(tokens) + self._stages.out
 
     def elaborate(self, platform: object) -> Module:
         c = self._config
@@ -97,11 +96,13 @@ class Norm(wiring.Component):
 
         state = Signal(_State)
         op = Signal(norm_op())
-        address = Signal(16)
+        address, at_last = Signal(16), Signal()  # of the element; whether it is the last one
         group = Signal(range(max(2, c.pods // c.norm_tokens)))  # of tokens that are computed together
         issue, issue_last = Signal(), Signal()                  # a group's turn; an element's last one
         taken = self.i_op.valid & self.i_op.ready
-        record = self._records(m, issue_last, address == op.length - 1)
+        last_index = Signal(16)
+        m.d.sync += last_index.eq(op.length - 1)
+        record = self._records(m, issue_last, at_last)
         m.d.comb += [
             moments.start.eq(self.start),
             self.read_address.eq(address),
@@ -114,12 +115,13 @@ class Norm(wiring.Component):
         ]
         begin = (state == _State.ARMED) & self.begin
         m.d.sync += roots.start.eq(begin)  # which reads the sums a cycle later: they are complete
-        self._outputs(m, _Turn(issue, issue_last, group), op, moments.o, roots.o, record)
+        self._outputs(m, _Turn(issue, issue_last, group), op, last_index, moments.o, roots.o, record)
 
-        with m.If(delay(m, issue_last, self._OUT_STAGES - self._lead - 1, name="soon")):
+        with m.If(delay(m, issue_last, self._stages.out - self._lead - 1, name="soon")):
             m.d.sync += self.ahead.eq(self.ahead + 1)
         with m.If(taken):
-            m.d.sync += [op.eq(self.i_op.payload), address.eq(0), self.ahead.eq(0), state.eq(_State.ARMED)]
+            m.d.sync += [op.eq(self.i_op.payload), address.eq(0), at_last.eq(self.i_op.payload.length == 1),
+                         self.ahead.eq(0), state.eq(_State.ARMED)]
         with m.If(begin):
             m.d.sync += state.eq(_State.ROOTS)
         with m.If((state == _State.ROOTS) & roots.done):
@@ -127,8 +129,8 @@ class Norm(wiring.Component):
         with m.If(issue):
             m.d.sync += group.eq(group + 1)
         with m.If(issue_last):
-            m.d.sync += [group.eq(0), address.eq(address + 1)]
-            with m.If(address == op.length - 1):
+            m.d.sync += [group.eq(0), address.eq(address + 1), at_last.eq(address + 1 == last_index)]
+            with m.If(at_last):
                 m.d.sync += state.eq(_State.DRAIN)
         with m.If(self.o.valid & self.o.payload.last):
             m.d.sync += state.eq(_State.IDLE)
@@ -146,13 +148,13 @@ class Norm(wiring.Component):
         m.d.comb += beats.r_en.eq(used & end)
         with m.If(used):
             m.d.sync += place.eq(Mux(end, 0, place + 1))
-        found = beats.r_data.word_select(place, 32)
+        found = delay(m, beats.r_data, 1, name="beat").word_select(delay(m, place, 1, name="place_of_beat"), 32)
         return _Record(beats.r_rdy, found[:16].as_signed(), found[16:].as_signed())
 
-    def _outputs(self, m: Module, turn: _Turn, op: data.View, moments: data.View, roots: data.View,
-                 record: _Record) -> None:
+    def _outputs(self, m: Module, turn: _Turn, op: data.View, last_index: Value, moments: data.View,
+                 roots: data.View, record: _Record) -> None:
         """the output pipeline: an element's address is out in the cycles of its turns"""
-        c, w = self._config, self._w
+        c, w, stages = self._config, self._w, self._stages
         out = self.o.payload
         index = Signal(16)
         with m.If(self.o.valid):
@@ -160,31 +162,26 @@ class Norm(wiring.Component):
         with m.If(self.idle):
             m.d.sync += index.eq(0)
         m.d.comb += [
-            self.o.valid.eq(delay(m, turn.last, self._OUT_STAGES, name="out_valid")),
+            self.o.valid.eq(delay(m, turn.last, self._stages.out, name="out_valid")),
             out.index.eq(index),
             out.to_vector.eq(op.to_vector),
-            out.last.eq(index == op.length - 1),
+            out.last.eq(index == last_index),
         ]
         groups = [turn.group]
-        for stage in range(1, self._OUT_STAGES):
+        for stage in range(1, stages.out):
             groups.append(delay(m, groups[-1], 1, name=f"group_{stage}_"))
-        scaled = 3                             # the stage of −length·x,
-        normed = scaled + 1 + MULTIPLY_CYCLES  # of deviation·r,
-        weighted = normed + 3 + 2              # of the normalised value times gamma,
-        end = weighted + 2                     # and of their sum with beta
-        assert end + 1 == self._OUT_STAGES
 
         # Shifts are done in two parts: what they are short of whole bytes on one factor, the bytes on the product.
         short, rest = Signal(3), Signal(range(7))  # of the shift after gamma; 6 bytes leave nothing, as more do
-        gamma = Signal(signed(16 + 7))
+        gamma = Signal(signed(GAMMA_BITS))
         m.d.sync += [short.eq(-op.shift), rest.eq(Mux(op.shift > 40, 6, (op.shift + 7) >> 3)),
                      gamma.eq(delay(m, record.gamma, 1, name="gamma_read") << short)]
-        gamma = delay(m, gamma, weighted - 2 - 2, name="gamma")
-        beta = delay(m, record.beta, weighted + 1, name="beta")
+        gamma = delay(m, gamma, stages.rounded - 3, name="gamma")
+        beta = delay(m, record.beta, stages.total - 2, name="beta")
 
-        less = Signal(signed(w.count + 2))
+        less = Signal(signed(w.length))
         m.d.sync += less.eq(-op.length)
-        valid = delay(m, turn.valid, end, name="valid")
+        valid = delay(m, turn.valid, stages.total, name="valid")
         kept = Signal(pod_values(c, 16))  # of the element's tokens so far
         m.d.comb += out.data.eq(kept)
         with m.If(self.i_op.ready):
@@ -199,31 +196,56 @@ class Norm(wiring.Component):
                 """that of the pod whose turn is in this stage"""
                 return Array([values[p] for p in pods])[groups[stage]] if len(pods) > 1 else values[pods[0]]
 
-            x = at(1, [self.read_data[p] for p in range(c.pods)])
-            mean, deviation = signal("mean", w.sum), signal("deviation", w.deviation)  # deviation: with the other sign
-            scaled_x = signal("scaled", w.sum + 1)
-            r = at(scaled + 1, [root.negative for root in roots])
-            product = multiply(m, deviation, r, f"normed_{lane}")
+            x = at(_READ, [self.read_data[p] for p in range(c.pods)])
+            mean = signal("mean", w.sum)
+            m.d.sync += mean.eq(Mux(op.centred, at(_READ + ADDEND - 1, [sums.x for sums in moments]), 0))
+            deviation = multiply(m, x, less, f"deviation_{lane}", mean)[:w.deviation].as_signed()  # with the other sign
+            normed = multiply(m, deviation, at(stages.deviation, [root.negative for root in roots]), f"normed_{lane}")
             window, rounded = signal("window", golden.NORM_BITS + 2), signal("rounded", golden.NORM_BITS + 1)
-            scale = at(normed, [root.scale for root in roots])
-            y, z, z_2 = (signal(name, bits) for name, bits in (
-                ("y", golden.NORM_BITS), ("z", golden.NORM_BITS + 23), ("z_2", golden.NORM_BITS + 23)))
+            scale = at(stages.normed, [root.scale for root in roots])
+            weighted = multiply(m, saturate(rounded, golden.NORM_BITS), gamma, f"weighted_{lane}")
             doubled, total = signal("doubled", golden.NORM_BITS + 17), signal("total", golden.NORM_BITS + 17)
             m.d.sync += [
-                scaled_x.eq(delay(m, x, 1, name=f"x_{lane}") * less),
-                mean.eq(Mux(op.centred, at(scaled - 1, [sums.x for sums in moments]), 0)),
-                deviation.eq(scaled_x + mean),
                 # |deviation| ≤ sqrt(n·variance): one bit more than the normalised value's is never exceeded
-                window.eq(doubled_shift(product, w.smallest_shift) >> (scale << 3)),
+                window.eq(doubled_shift(normed, w.smallest_shift) >> (scale << 3)),
                 rounded.eq((window + 1) >> 1),
-                y.eq(saturate(rounded, golden.NORM_BITS)),
-                z.eq(y * gamma), z_2.eq(z),
-                doubled.eq(doubled_shift(z_2, rest << 3)),
+                doubled.eq(doubled_shift(weighted, rest << 3)),
                 total.eq((doubled + Cat(Const(1, 1), beta).as_signed()) >> 1),
             ]
             for k, pod in enumerate(pods):
-                with m.If(valid & (groups[end] == k)):
+                with m.If(valid & (groups[stages.total] == k)):
                     m.d.sync += kept[pod].eq(saturate(total, 16))
+
+
+_READ = 1
+"""cycles from an element's address to the element"""
+GAMMA_BITS = 16 + 7
+"""of gamma, shifted by up to 7 bits"""
+
+
+@dataclass(frozen=True)
+class _Stages:
+    """those of the output pipeline that are named: cycles from an element's address"""
+
+    deviation: int
+    """S1 − length·x"""
+    normed: int
+    """its product with 1/sqrt"""
+    rounded: int
+    """the normalised value, before it is saturated"""
+    total: int
+    """the weighted value and beta"""
+    out: int
+
+    @classmethod
+    def of(cls, c: Config) -> _Stages:
+        """for a configuration"""
+        w = Widths.of(c)
+        deviation = _READ + multiply_cycles(w.residual, w.length, addend=True)
+        normed = deviation + multiply_cycles(w.deviation, ROOT_BITS)
+        rounded = normed + 2
+        total = rounded + multiply_cycles(golden.NORM_BITS, GAMMA_BITS) + 2
+        return cls(deviation, normed, rounded, total, total + 1)
 
 
 @dataclass(frozen=True)
@@ -239,4 +261,5 @@ class _Turn:
 class _Record:
     valid: Value
     gamma: Value
+    """a cycle later, as is beta"""
     beta: Value

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.golden.tables import rsqrt_table
 from ..common.interpolate import InterpolatedRom
+from ..common.multiply import SLICE_BITS, sliced, slices
 from ..common.pipeline import delay
 from ..config import Config
 from .moments import Widths, moments
 
-_DIGIT_BITS = 17
-"""of a factor: an unsigned digit, the most that a signed 18-bit DSP port takes"""
+ROOT_BITS = 18 + 7
+"""of 1/sqrt, shifted by up to 7 bits"""
 
 
 def root(c: Config) -> data.StructLayout:
     """1/sqrt of the variance: −deviation·negative >> (`Widths.smallest_shift` + 8·scale) is the normalised element"""
-    return data.StructLayout({"negative": signed(18 + 7), "scale": range(Widths.of(c).largest_scale + 1)})
+    return data.StructLayout({"negative": signed(ROOT_BITS), "scale": range(Widths.of(c).largest_scale + 1)})
 
 
 @dataclass(frozen=True)
 class _Product:
-    """one product of the sum of S1² − n·S2: of digits of S1, or of −n and a digit of S2"""
+    """one product of the sum of S1² − n·S2: of slices of S1, or of −n and a slice of a sum in S2"""
 
     weight: int
-    """in digits"""
+    """in slices"""
     left: Value
     right: Value
 
@@ -44,11 +45,13 @@ class Roots(wiring.Component):
     def __init__(self, config: Config) -> None:
         self._c = c = config
         self._w = w = Widths.of(c)
-        self._steps = 1 + (-(-w.sum // _DIGIT_BITS)) ** 2 + -(-w.squares // _DIGIT_BITS)
-        """cycles of a token: S2 is added up, and products"""
+        self._products = len(slices(w.sum)) ** 2 + sum(
+            len(slices(square.bits + square.doubled)) for square in w.squares)
+        """of a token"""
         self._phases = w.largest_scale + 3 + 1
         """cycles of a variance: leading zeros are taken away"""
-        assert self._phases < self._steps, "the variance of a token makes room for the next one"
+        self._steps = max(self._products, self._phases + 1)
+        """cycles of a token: one for each product, or so many that its variance makes room for the next one"""
         super().__init__({
             "start": In(1),
             "tokens": In(range(c.pods + 1)),
@@ -71,7 +74,7 @@ class Roots(wiring.Component):
         m = Module()
         c, w = self._c, self._w
 
-        # token after token: a cycle for S2, then one product a cycle
+        # token after token, a step a cycle: the last ones are products
         busy = Signal()
         pod = Signal(range(max(c.pods, 2)))
         step = Signal(range(self._steps))
@@ -84,25 +87,21 @@ class Roots(wiring.Component):
             m.d.sync += [busy.eq(1), pod.eq(0), step.eq(0)]
 
         # S1² − n·S2 by Horner's rule, products of the highest weight first
-        sums = self.moments[pod] if c.pods > 1 else self.moments[0]
-        squares = Signal(w.squares)
-        with m.If(busy):
-            m.d.sync += squares.eq(sums.low + (sums.high << w.low))
-        left, right = Signal(signed(_DIGIT_BITS + 1)), Signal(signed(_DIGIT_BITS + 1))
-        products = self._products(sums.x, squares)
-        lower = Signal()  # the product weighs less than the one before
+        products = self._listed(self.moments[pod] if c.pods > 1 else self.moments[0])
+        left, right = Signal(signed(SLICE_BITS + 1)), Signal(signed(SLICE_BITS + 1))
+        taken, first, lower = Signal(), Signal(), Signal()  # lower: the product weighs less than the one before
+        m.d.sync += taken.eq(0)
         with m.Switch(step):
             for k, now in enumerate(products):
-                with m.Case(k + 1):
-                    m.d.sync += [left.eq(now.left), right.eq(now.right),
+                with m.Case(self._steps - self._products + k):
+                    m.d.sync += [taken.eq(busy), left.eq(now.left), right.eq(now.right), first.eq(k == 0),
                                  lower.eq(k > 0 and now.weight < products[k - 1].weight)]
-        product = Signal(signed(2 * _DIGIT_BITS + 2))
+        product = Signal(signed(2 * SLICE_BITS + 2))
         total = Signal(w.variance)
         m.d.sync += product.eq(left * right)
-        first = delay(m, step == 1, 2, name="first")
-        shifted = Mux(delay(m, lower, 1, name="lower"), total << _DIGIT_BITS, total)
-        with m.If(delay(m, step != 0, 2, name="adding")):
-            m.d.sync += total.eq(product + Mux(first, 0, shifted))
+        taken, first, lower = (delay(m, flag, 1, name=f"product_{flag.name}") for flag in (taken, first, lower))
+        with m.If(taken):
+            m.d.sync += total.eq(product + Mux(first, 0, Mux(lower, total << SLICE_BITS, total)))
 
         # two leading zeros of the variance are one bit of the root: taken away eight, two or one such pair at once
         shifts, load = (8, 2, 1), 3
@@ -145,18 +144,11 @@ class Roots(wiring.Component):
         m.d.comb += self.done.eq(rom.o.valid & (target + 1 == self.tokens))
         return m
 
-    def _products(self, total: Value, squares: Value) -> list[_Product]:
-        """those of the highest weight first"""
-        mean, less = _digits(Mux(self.centred, total, 0).as_signed()), -self.length
-        products = [_Product(i + j, a, b) for i, a in enumerate(mean) for j, b in enumerate(mean)]
-        products += [_Product(k, less, digit) for k, digit in enumerate(_digits(squares))]
-        return sorted(products, key=lambda product: -product.weight)
-
-
-def _digits(value: Value) -> list[Value]:
-    """digits of `_DIGIT_BITS`, lowest first, as signed values; the highest has the number's sign"""
-    digits = [value[low:low + _DIGIT_BITS] for low in range(0, len(value), _DIGIT_BITS)]
-    top = digits.pop()
-    if Shape.cast(value.shape()).signed:
-        top = top.as_signed()
-    return [*(Cat(d, Const(0, 1)).as_signed() for d in digits), top]
+    def _listed(self, sums: data.View) -> list[_Product]:
+        """a token's products, those of the highest weight first"""
+        mean, less = sliced(Value.cast(sums.x)), -self.length
+        listed = [_Product(i + j, Mux(self.centred, a, 0), b) for i, a in enumerate(mean) for j, b in enumerate(mean)]
+        for square in self._w.squares:
+            total = Cat(Const(0, square.doubled), Value.cast(sums[square.name])).as_signed()
+            listed += [_Product(square.weight + k, less, part) for k, part in enumerate(sliced(total))]
+        return sorted(listed, key=lambda product: -product.weight)

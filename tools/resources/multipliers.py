@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -42,10 +43,11 @@ def blocks(multiplier: Multiplier, family: str) -> int:
 
 
 def _engine(c: Config) -> Iterable[Multiplier]:
-    from ...hdl.common.multiply import slices
+    from ...hdl.common.multiply import SLICE_BITS, slices
     from ...hdl.engine.moments import Widths
+    from ...hdl.engine.norm import GAMMA_BITS
     from ...hdl.engine.pods import OPERAND_BITS
-    from ...hdl.engine.roots import _DIGIT_BITS
+    from ...hdl.engine.roots import ROOT_BITS
 
     p, num, w = c.pods, c.numerics, Widths.of(c)
     yield Multiplier(use="array", a=OPERAND_BITS, b=17, count=c.lanes * p)
@@ -61,19 +63,24 @@ def _engine(c: Config) -> Iterable[Multiplier]:
         if bits:
             yield Multiplier(use=use, a=range_bits(table[1]) + 1, b=bits + 1, count=count)
 
+    def signed(bits: int) -> list[int]:
+        """the slices of a factor, as signed numbers"""
+        *lower, top = slices(bits)
+        return [*(slice + 1 for slice in lower), top]
+
     def sliced(use: str, a: int, b: int, count: int) -> Iterable[Multiplier]:
         """`hdl.common.multiply.multiply`"""
-        *lower, top = slices(a, b)
-        for bits in [*(bits + 1 for bits in lower), top]:
-            yield Multiplier(use=use, a=bits, b=b, count=count)
+        for x, y in itertools.product(signed(a), signed(b)):
+            yield Multiplier(use=use, a=x, b=y, count=count)
 
     yield from sliced("softmax values", 32, 18, 1)
-    yield Multiplier(use="norm roots", a=_DIGIT_BITS + 1, b=_DIGIT_BITS + 1)
-    yield Multiplier(use="norm", a=w.residual, b=w.count + 2, count=c.norm_tokens)
-    yield from sliced("norm", w.deviation, 18 + 7, c.norm_tokens)
-    yield Multiplier(use="norm", a=NORM_BITS, b=16 + 7, count=c.norm_tokens)
-    yield Multiplier(use="norm moments", a=w.residual, b=w.residual - w.low, count=p)
-    yield Multiplier(use="norm moments", a=w.residual, b=w.low + 1, count=p)
+    yield Multiplier(use="norm roots", a=SLICE_BITS + 1, b=SLICE_BITS + 1)
+    yield from sliced("norm", w.residual, w.length, c.norm_tokens)
+    yield from sliced("norm", w.deviation, ROOT_BITS, c.norm_tokens)
+    yield from sliced("norm", NORM_BITS, GAMMA_BITS, c.norm_tokens)
+    parts = signed(w.residual)
+    for square in w.squares:
+        yield Multiplier(use="norm moments", a=parts[square.left], b=parts[square.right], count=p)
     if c.certified:
         yield Multiplier(use="margins", a=16, b=16, count=p)
         yield Multiplier(use="margins", a=SCALE_BITS + 1, b=9)
