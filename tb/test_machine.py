@@ -260,7 +260,8 @@ class TestCoarseHead:
 
     @pytest.mark.parametrize(("tiles", "mode"), [(8, "coarse"), (8, "certified"), (16, "certified")])
     def test_search_takes_a_beat_a_cycle(self, tiles: int, mode: str) -> None:
-        """rows of one and of two beats, whatever is in flight; only the start of a search costs cycles"""
+        """rows of one and of two beats, whatever is in flight; only the start of a search costs cycles, in which
+        most rows are among the best"""
         config = machine((2, 8, 2))
         model = with_coarse_head(random_model(24, vocab=4000, **SHORT), 5, tiles=tiles)
         comparison = Comparison(model, config, head=HeadMode(mode))
@@ -269,7 +270,7 @@ class TestCoarseHead:
         groups = 4000 // config.lanes // config.engines
         beats = groups * (tiles + (2 if mode == "certified" else 1))
         for counters in comparison.device.read_counters():
-            assert beats < counters["op_cycles"]["search"] < beats + 120
+            assert beats < counters["op_cycles"]["search"] < beats + 200
 
     @pytest.mark.parametrize("bits", [4, 8])
     def test_one_token_packs_its_entries(self, bits: int) -> None:

@@ -95,23 +95,26 @@ class Head(wiring.Component):
             is_search.eq(head.opcode == Opcode.SEARCH), is_fine.eq(head.opcode == Opcode.FINE),
             store.stride.eq(head.logits_stride),
             sorter.pod.eq(lists.pod), sorter.place.eq(lists.place), lists.entry.eq(sorter.entry),
+            lists.length.eq(sorter.length),
             lists.tokens.eq(tokens), lists.best.eq(best),
             candidates.keep.eq(is_search), candidates.tokens.eq(tokens), candidates.best.eq(best),
             candidates.first.eq(first), candidates.rows.eq(last_row),
         ]
 
         # rows in: each token's value to the sorter, and to the store or the bounds
-        rows_left, row = Signal(INDEX_BITS + 1), Signal(INDEX_BITS + 1)  # the latter in the vocabulary
+        rows_left = Signal(INDEX_BITS + 1)
+        row, row_after = Signal(INDEX_BITS + 1), Signal(INDEX_BITS + 1)  # in the vocabulary; the next one
+        fresh = Signal()  # the next one is the op's first
         logits_at = Signal(OFFSET_BITS)
         ranking = Signal()
         take, turn = Signal(), deal.o.payload
-        real, ranked, stored = Signal(), Signal(), Signal()  # not padding; goes to the sorter; to the store
+        real = Signal()  # no padding
+        ranked, stored = Signal(), Signal()  # goes to the sorter; to the store
         m.d.comb += [
             deal.count.eq(tokens), deal.i.payload.value.eq(self.i.payload.value),
             deal.i.payload.tag.eq(Mux(is_fine, first + self.i.payload.index, row)),
             deal.i.valid.eq(self.i.valid & ranking), self.i.ready.eq(deal.i.ready & ranking),
             take.eq(self.i.valid & self.i.ready),
-            real.eq(row < head.limit),
             ranked.eq(Mux(is_fine, self.i.payload.pods.bit_select(turn.pod, 1), real)),
             stored.eq(self.context.logits & ~is_search & ~is_fine & real),
             deal.o.ready.eq((sorter.i.ready | ~ranked) & (store.i.ready | ~stored)),
@@ -123,7 +126,9 @@ class Head(wiring.Component):
             store.i.payload.offset.eq(logits_at),
         ]
         with m.If(take):
-            m.d.sync += [row.eq(row + 1), rows_left.eq(rows_left - 1), logits_at.eq(logits_at + 4)]
+            m.d.sync += [rows_left.eq(rows_left - 1), logits_at.eq(logits_at + 4)]
+        with m.If(take | fresh):
+            m.d.sync += [row.eq(row_after), row_after.eq(row_after + 1), real.eq(row_after < head.limit)]
         jobs_out = Signal(16)
         given = self.o_job.valid & self.o_job.ready & ~self.o_job.payload.end
         m.d.sync += jobs_out.eq(jobs_out + given - (take & is_fine))
@@ -153,6 +158,7 @@ class Head(wiring.Component):
             m.d.comb += [lists.i.valid.eq(1), lists.i.payload.one.eq(one), lists.i.payload.result.eq(result)]
             m.next = following
 
+        m.d.sync += fresh.eq(0)
         with m.FSM():
             with m.State("IDLE"):
                 incoming = {o: OpView(self.i_op.payload, o) for o in (Opcode.HEAD, Opcode.SEARCH, Opcode.FINE)}
@@ -160,8 +166,8 @@ class Head(wiring.Component):
                 rows = o.groups << (c.lanes - 1).bit_length()
                 m.d.comb += [self.idle.eq(1), self.i_op.ready.eq(1)]
                 m.d.sync += [
-                    op.eq(self.i_op.payload), row.eq(o.first), first.eq(o.first), rows_left.eq(rows),
-                    logits_at.eq(o.logits),
+                    op.eq(self.i_op.payload), row_after.eq(o.first), first.eq(o.first), rows_left.eq(rows),
+                    logits_at.eq(o.logits), fresh.eq(self.i_op.valid),
                 ]
                 with m.If(self.i_op.valid):
                     m.d.comb += [sorter.clear.eq(1), candidates.clear.eq(1)]
@@ -176,7 +182,7 @@ class Head(wiring.Component):
                             m.d.sync += best.eq(o.best)
                             m.next = "ROWS"
             with m.State("ROWS"):
-                m.d.comb += ranking.eq(rows_left != 0)
+                m.d.comb += ranking.eq((rows_left != 0) & ~fresh)
                 with m.If((rows_left == 0) & sorter.idle):  # bounds are there long before the lists are back
                     send("LISTED", result=~is_search)
             with m.State("LISTED"):

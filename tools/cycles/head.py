@@ -47,8 +47,8 @@ def _rows(engine: Engine, op: Op, group: int, ready: float, row: float) -> None:
 
 def lists(machine: Sequence[Engine], best: int) -> None:
     """All engines send their `best` rows of each token, a word a cycle in all, and then know the result."""
-    words = machine[0].now.tokens * (len(machine) * best + 1)
-    done = max(engine.listed for engine in machine) + words + machine[0].timing.lists
+    cycles = machine[0].now.tokens * (1 + len(machine) * best + 1)  # a list's length is looked up, and it has an end
+    done = max(engine.listed for engine in machine) + cycles + machine[0].timing.lists
     for engine in machine:
         engine.listed = done
         engine.idle = max(engine.idle, done)

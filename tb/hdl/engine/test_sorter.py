@@ -75,9 +75,9 @@ class Partner:
         await self.insert(random_values(rng, count, style), rng.choice(ROWS, count, replace=False),
                           rng.integers(self.c.pods, size=count), pause)
 
-    def entry(self) -> tuple[int, int] | None:
+    def entry(self) -> tuple[int, int]:
         found = unpack(sorter_entry(), int(self.dut.entry.value))
-        return (found["value"], found["index"]) if found["valid"] else None
+        return found["value"], found["index"]
 
     async def check(self) -> None:
         """all places of all lists, in any order; one is looked at in a cycle, and there in the next"""
@@ -85,8 +85,9 @@ class Partner:
             pod, at = divmod(int(place), self.depth)
             self.dut.pod.value, self.dut.place.value = pod, at
             await self.bench.cycle()
-            expected = self.lists[pod][at] if at < len(self.lists[pod]) else None
-            self.bench.check(self.entry(), expected, f"entry {at} of pod {pod}")
+            length = len(self.lists[pod])
+            found, expected = (self.entry(), self.lists[pod][at]) if at < length else (None, None)
+            self.bench.check((int(self.dut.length.value), found), (length, expected), f"entry {at} of pod {pod}")
         self.bench.check(int(self.dut.idle.value), 1, "idle")
 
 
@@ -128,13 +129,14 @@ async def time_of_sorting_in(dut: Any) -> None:
         for beaten in sorted({*range(min(length + 1, 10)), length // 2, length}):
             await partner.clear()
             await partner.insert(np.arange(length, 0, -1) * 10, np.arange(length), np.full(length, c.pods - 1))
+            await bench.cycle()  # then it is known what is below all
             took = await partner.insert_one(beaten * 10 + 5, 77, c.pods - 1)
             found = sorted([value for value, _ in partner.lists[-1]], reverse=True)
             bench.check(found[:length - beaten], list(range(length * 10, beaten * 10, -10)), "the item beats these")
             if length == depth and not beaten:
                 bench.check(took, 2, "cycles of an item that is not among the best")
             else:
-                bench.check(took, Sorter.latency + Sorter.insertion(c, length, beaten), f"cycles: {beaten} of {length}")
+                bench.check(took, Sorter.latency + Sorter.insertion(c, length), f"cycles: {beaten} of {length}")
             if tried % 5 == 0:
                 await partner.check()
             tried += 1
@@ -143,7 +145,8 @@ async def time_of_sorting_in(dut: Any) -> None:
 
 @cocotb.test()
 async def full_rate(dut: Any) -> None:
-    """an item a cycle if none is among the best, and of rows in no order; if all are the best, as they are sorted in"""
+    """an item a cycle if none is among the best, and soon of rows in no order; if all are the best, as they are sorted
+    in"""
     partner = Partner(dut, limit=60_000)
     bench, c, depth = partner.bench, partner.c, partner.depth
     await partner.reset()
@@ -163,12 +166,13 @@ async def full_rate(dut: Any) -> None:
     bench.check(await intervals(np.ones(count, int), pods), [Sorter.interval] * (count - 1), "cycles between equals")
     await partner.clear()
     found = await intervals(bench.rng.permutation(count), np.zeros(count, int))
-    bench.check(sum(found) <= (count - 1) * Sorter.interval * 1.05, True, f"{sum(found)} cycles for items in no order")
+    for cycles, most in ((sum(found), 1.3), (sum(found[count // 2:]), 0.51)):
+        bench.check(cycles <= count * Sorter.interval * most, True, f"{cycles} cycles for {count} items in no order")
     await partner.clear()
     found = await intervals(index, np.full(count, c.pods - 1))
     bench.check(found[:room - 2], [Sorter.interval] * (room - 2), "cycles between items while there is room")
-    longest = Sorter.insertion(c, depth, depth)
-    assert longest <= 5
+    longest = Sorter.insertion(c, depth)
+    assert longest <= 4
     bench.check(abs(sum(found[-30:]) - 30 * longest) < 2 * longest, True,
                 f"{sum(found[-30:])} cycles for 30 items that beat all others, {longest} each")
 
