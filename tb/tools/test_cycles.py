@@ -31,8 +31,9 @@ def check(points: Iterator[Point]) -> int:
         beats = sum(c["data_beats"] for c in p.counters)
         assert p.prediction.beats == beats, f"{where}: {beats} useful beats"
         for counters, classes in zip(p.counters, p.prediction.engines, strict=True):
-            gemv, predicted = counters["op_cycles"]["gemv"], classes[Opcode.GEMV].cycles
-            assert abs(predicted / gemv - 1) < 2 * LIMIT, f"{where}: GEMV {gemv} cycles, predicted {predicted:.0f}"
+            spent = sum(counters["op_cycles"][name] for name in ("gemv", "wait"))
+            predicted = sum(classes[op].cycles for op in (Opcode.GEMV, Opcode.WAIT))
+            assert abs(predicted / spent - 1) < 2 * LIMIT, f"{where}: {spent} in GEMV and WAIT, not {predicted:.0f}"
         count += 1
     return count
 

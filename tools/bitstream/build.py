@@ -25,6 +25,8 @@ from ..uart import BAUD
 from . import fitting, guide, resets, routing
 
 ECPPACK: Tool = (NEXTPNR[0], NEXTPNR[1], "run_ecppack")
+SEEDS = (1, 2, 3)
+"""of placements"""
 _SHOWN = ("TRELLIS_COMB", "TRELLIS_FF", "DP16KD", "MULT18X18D")
 _NAME = "top"
 _LIBRARY = "read_verilog -lib -specify +/ecp5/cells_sim.v +/ecp5/cells_bb.v"
@@ -66,9 +68,9 @@ def built(config: Config, board: Board | None, model: Path | None, recipe: Recip
     """Synthesis, place and route, and packing for a ULX3S, of MODEL with this context (None: the longest that fits).
 
     Netlists of engine and hub are kept, so that another model takes only the rest of the time. Raises `ToolError` for
-    missing tools, for wires that the router does not find and when the clock is not met, `CapacityError` for a model
-    that does not fit, `ConfigError` for another board and clocks that it cannot make, and what `open_model`, `prepare`
-    and `compile_model` raise.
+    missing tools, for wires that the router does not find from any of `SEEDS`, and when the clock is not met,
+    `CapacityError` for a model that does not fit, `ConfigError` for another board and clocks that it cannot make, and
+    what `open_model`, `prepare` and `compile_model` raise.
     """
     if board is None or board.name != "ulx3s":
         raise ConfigError(f"--build makes bitstreams for the ULX3S, not for {board.title if board else 'no board'}: "
@@ -122,11 +124,7 @@ def built(config: Config, board: Board | None, model: Path | None, recipe: Recip
         run(YOSYS, ["-q", "join.ys"], folder)
         netlist = folder / f"{_NAME}.json"
         netlist.write_bytes(resets.on_clock_networks(netlist.read_bytes()))
-        progress("place and route", 0.0)
-        run(NEXTPNR, ["--85k", "--package", "CABGA381", "--speed", platform.speed, "--json", f"{_NAME}.json",
-                      "--lpf", f"{_NAME}.lpf", "--textcfg", f"{_NAME}.config", "--report", "nextpnr.json", "--log",
-                      "nextpnr.log", "--seed", "1", "--router", "router2", "--timing-allow-fail", "--quiet"], folder,
-            routing.follow(folder / "nextpnr.log", "place and route", progress))
+        _place_and_route(folder, platform.speed, progress)
         report = _report(config, board, image, beats, tools, json.loads((folder / "nextpnr.json").read_text()))
         if report["fmax_mhz"] < config.clock_mhz:
             raise SynthesisError(f"the machine reaches {report['fmax_mhz']:.1f} MHz and not clock_mhz = "
@@ -138,6 +136,25 @@ def built(config: Config, board: Board | None, model: Path | None, recipe: Recip
     texts = {"bitstream/report.json": json.dumps(report, indent=1) + "\n", "bitstream/README.md": guide.text(report),
              "docs/uart.md": documentation.uart(apart=True)}
     return Bitstream(image, kept | {name: text.encode() for name, text in texts.items()}, report, bundle)
+
+
+def _place_and_route(folder: Path, speed: str, progress: Progress) -> None:
+    """by the first of `SEEDS` for which the router finds all wires"""
+    for seed in SEEDS:
+        what = f"place and route, seed {seed}"
+        log = folder / "nextpnr.log"
+        log.unlink(missing_ok=True)
+        progress(what, 0.0)
+        try:
+            run(NEXTPNR, ["--85k", "--package", "CABGA381", "--speed", speed, "--json", f"{_NAME}.json",
+                          "--lpf", f"{_NAME}.lpf", "--textcfg", f"{_NAME}.config", "--report", "nextpnr.json", "--log",
+                          log.name, "--seed", str(seed), "--router", "router2", "--timing-allow-fail", "--quiet"],
+                folder, routing.follow(log, what, progress))
+        except routing.Unrouted:
+            if seed == SEEDS[-1]:
+                raise
+        else:
+            return
 
 
 def _bytes(content: str | bytes) -> bytes:
