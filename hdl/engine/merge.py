@@ -37,7 +37,7 @@ class Merge(wiring.Component):
     two) heads before the sums that want them.
     """
 
-    STAGES = 7 + multiply_cycles(32, 18)
+    STAGES = 8 + multiply_cycles(32, 18)
     """registers from a pod's sum to its normalised value"""
     latency = STAGES + CollectFifo.latency
     """cycles from a sum that is taken to the element"""
@@ -89,18 +89,18 @@ class Merge(wiring.Component):
         place = Cat(pod, element)
         m.d.comb += [outlet.reserve.eq(emit), read.addr.eq(place), read.en.eq(1)]
 
-        # merge: four cycles from sum to memory; the same place comes again after at least `lanes` cycles
+        # merge: five cycles from sum to memory; the same place comes again after at least `lanes` cycles
         tags = Signal(data.StructLayout({"valid": 1, "emit": 1, "end": 1, "pod": now.pod.shape(), "last": 1}))
         m.d.comb += [
             tags.valid.eq(take), tags.emit.eq(emit), tags.end.eq(end), tags.pod.eq(now.pod), tags.last.eq(now.last),
         ]
-        tags_3 = delay(m, tags, 3, name="tags")
-        m.d.sync += [write.addr.eq(delay(m, place, 3, name="place")), write.en.eq(tags_3.valid)]
-        shift = delay(m, item.shift[pod] if pod_bits else item.shift[0], 1, name="shift")
-        acc = delay(m, now.value, 2, name="acc")
+        tags_4 = delay(m, tags, 4, name="tags")
+        m.d.sync += [write.addr.eq(delay(m, place, 4, name="place")), write.en.eq(tags_4.valid)]
+        shift = delay(m, item.shift[pod] if pod_bits else item.shift[0], 2, name="shift")
+        acc = delay(m, now.value, 3, name="acc")
         scaled, total, merged = Signal(signed(33)), Signal(signed(33)), write.data
         m.d.sync += [
-            scaled.eq(doubled_shift(read.data, shift)),
+            scaled.eq(doubled_shift(delay(m, read.data, 1, name="sum"), shift)),
             total.eq((scaled + Cat(Const(1, 1), acc).as_signed()) >> 1),
             merged.eq(saturate(total, 32)),
         ]
@@ -108,15 +108,15 @@ class Merge(wiring.Component):
         # the heads' inverses in the order in which they come; `using` moves on behind a head's last turn
         fill, using = Signal(range(self._items)), Signal(range(self._items))
         inverses_write, inverses_read = inverses.write_port(), inverses.read_port(domain="comb")
-        tags_4 = delay(m, tags_3, 1, name="tags_4")
+        tags_5 = delay(m, tags_4, 1, name="tags_5")
         m.d.comb += [
             inverses_write.addr.eq(Cat(self.i_inverse.payload.pod[:pod_bits], fill)),
             inverses_write.data.eq(self.i_inverse.payload.inverse), inverses_write.en.eq(self.i_inverse.valid),
-            inverses_read.addr.eq(Cat(tags_4.pod[:pod_bits], using)),
+            inverses_read.addr.eq(Cat(tags_5.pod[:pod_bits], using)),
         ]
         with m.If(self.i_inverse.valid & self.i_inverse.payload.last):
             m.d.sync += fill.eq(fill + 1)
-        with m.If(tags_4.emit & tags_4.end):
+        with m.If(tags_5.emit & tags_5.end):
             m.d.sync += using.eq(using + 1)
 
         # normalise
@@ -131,7 +131,7 @@ class Merge(wiring.Component):
             normalised.eq(saturate(rounded, 32)),
         ]
 
-        tags_out = delay(m, tags_4, self.STAGES - 4, name="tags_out")
+        tags_out = delay(m, tags_5, self.STAGES - 5, name="tags_out")
         done = outlet.i.payload
         m.d.comb += [
             outlet.i.valid.eq(tags_out.emit), done.value.eq(normalised), done.tag.eq(tags_out.end),
