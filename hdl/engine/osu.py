@@ -65,7 +65,7 @@ class Osu(wiring.Component):
 
     ITEMS = 4
     """items between the last request of their first tile and their last sum"""
-    PROBABILITY_LATENCY = 8
+    PROBABILITY_LATENCY = 9
     """cycles from `i_key` to `o_probability`"""
     SCORE_LATENCY = 3
     """cycles from a block's last score to `blocks_ready`"""
@@ -110,10 +110,9 @@ class Osu(wiring.Component):
             self.blocks_ready.eq(scores.block_ready),
         ]
 
-        # requests: score and item one cycle later, then the exponentials
-        request = Signal(key_request(c))
-        asked = Signal()
-        m.d.sync += [request.eq(self.i_key.payload), asked.eq(self.i_key.valid)]
+        # requests: score and item two cycles later, then the exponentials
+        request = delay(m, self.i_key.payload, 2, name="request", reset_less=True)
+        asked = delay(m, self.i_key.valid, 2, name="asked")
         m.d.comb += [
             scores.key.eq(self.i_key.payload.key), scores.slot.eq(self.i_key.payload.slot),
             scores.item_slot.eq(request.slot),
@@ -124,7 +123,7 @@ class Osu(wiring.Component):
             closes.eq(asked & request.first_tile & request.last),
             totals.i_item.valid.eq(closes), totals.i_item.payload.eq(scores.o_item),
         ]
-        latency = self.PROBABILITY_LATENCY - 1
+        latency = self.PROBABILITY_LATENCY - 2
         for t in range(c.pods):
             m.submodules[f"exponential_{t}"] = exponential = Exponential(c)
             assert exponential.latency == latency
@@ -132,7 +131,7 @@ class Osu(wiring.Component):
                 exponential.score.eq(scores.o_score[t]), exponential.visible.eq(scores.o_visible[t]),
                 exponential.maximum.eq(scores.o_maximum[t]), self.o_probability.payload[t].eq(exponential.o),
             ]
-        m.d.comb += self.o_probability.valid.eq(delay(m, asked, latency, name="asked"))
+        m.d.comb += self.o_probability.valid.eq(delay(m, asked, latency, name="answered"))
 
         # sums over a block
         add = delay(m, counts, latency, name="counts")

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from ...sim.golden.osu import MAX_SHIFT, NO_MAX, SCORE_BITS, SCORE_FRAC
 from ..common.payloads import pass_context, pod_values
+from ..common.pipeline import delay
 from ..config import Config
 
 MAXIMUM = signed(9)
@@ -27,7 +28,7 @@ def block_item(c: Config) -> data.StructLayout:
 class Scores(wiring.Component):
     """K side: stores scores of two items, follows the running maximum of each head, says when a block is complete.
 
-    `o_score`, `o_visible` follow `key` and `slot` by one cycle; `o_maximum` and `o_item` are those of `item_slot` now.
+    `o_score`, `o_visible` follow `key` and `slot` by two cycles; `o_maximum` and `o_item` are those of `item_slot` now.
     """
 
     def __init__(self, config: Config) -> None:
@@ -54,9 +55,10 @@ class Scores(wiring.Component):
         word = data.StructLayout({"score": pod_values(c, SCORE_BITS), "visible": c.pods})
         m.submodules.memory = memory = Memory(shape=word, depth=2 * c.numerics.block, init=[])
         write, read = memory.write_port(), memory.read_port()
+        found = delay(m, read.data, 1, name="found", reset_less=True)
         m.d.comb += [
             read.addr.eq(Cat(self.key, self.slot)), read.en.eq(1),
-            self.o_score.eq(read.data.score), self.o_visible.eq(read.data.visible),
+            self.o_score.eq(found.score), self.o_visible.eq(found.visible),
         ]
 
         # which key of which head comes next
