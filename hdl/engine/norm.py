@@ -20,6 +20,11 @@ from ..config import Config
 from .moments import Moments, Widths
 from .roots import ROOT_BITS, Roots
 
+_READ = 1
+"""cycles from an element's address to the element"""
+GAMMA_BITS = 16 + 7
+"""of gamma, shifted by up to 7 bits"""
+
 
 def norm_op() -> data.StructLayout:
     """One norm: LayerNorm if `centred`; `shift` after gamma; `eps` as the golden model's integer."""
@@ -215,12 +220,6 @@ class Norm(wiring.Component):
             for k, pod in enumerate(pods):
                 with m.If(valid & (groups[stages.total] == k)):
                     m.d.sync += kept[pod].eq(saturate(total, 16))
-
-
-_READ = 1
-"""cycles from an element's address to the element"""
-GAMMA_BITS = 16 + 7
-"""of gamma, shifted by up to 7 bits"""
 
 
 @dataclass(frozen=True)
