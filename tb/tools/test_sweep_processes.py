@@ -196,8 +196,13 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
         launch("scheduler", "--host", "127.0.0.1", "--port", "0")
         both = [launch("worker", "--no-nanny", "--nthreads", "1", "--local-directory", str(tmp_path / f"worker{i}"))
                 for i in range(2)]
-        until(file.exists)
-        yield json.loads(file.read_text())["address"], both
+
+        def address() -> str | None:
+            with contextlib.suppress(OSError, ValueError):      # it is not there yet, or half-written
+                return str(json.loads(file.read_text())["address"])
+            return None
+
+        yield until(address), both
 
 
 def test_cluster(tmp_path: Path, reference: Path, cluster: tuple[str, list[subprocess.Popen[bytes]]],
