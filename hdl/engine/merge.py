@@ -14,8 +14,12 @@ from ..common.payloads import accumulators
 from ..common.pipeline import delay
 from ..common.turns import CollectFifo, Deal
 from ..config import Config
+from .finish import ACC_BITS
 from .scores import block_item
-from .totals import inverse, pod_inverse
+from .totals import INVERSE_BITS, inverse, pod_inverse
+
+FACTORS = (ACC_BITS, INVERSE_BITS + 1)
+"""signed bits of a sum and its reciprocal"""
 
 
 def value_sum(c: Config) -> data.StructLayout:
@@ -37,7 +41,7 @@ class Merge(wiring.Component):
     two) heads before the sums that want them.
     """
 
-    STAGES = 8 + multiply_cycles(32, 18)
+    STAGES = 8 + multiply_cycles(*FACTORS)
     """registers from a pod's sum to its normalised value"""
     latency = STAGES + CollectFifo.latency
     """cycles from a sum that is taken to the element"""
@@ -121,8 +125,8 @@ class Merge(wiring.Component):
 
         # normalise
         dropped = 31 - c.numerics.value_shift - OUT_FRAC - 1  # of the doubled product, before the exponent
-        product = multiply(m, merged, Cat(inverses_read.data.r, Const(0, 1)).as_signed(), "product")
-        exponent = delay(m, inverses_read.data.e, multiply_cycles(32, 18), name="exponent")
+        product = multiply(m, merged, inverses_read.data.r, "product")
+        exponent = delay(m, inverses_read.data.e, multiply_cycles(*FACTORS), name="exponent")
         doubled, rounded = Signal(signed(49 - dropped)), Signal(signed(49 - dropped))
         normalised = Signal(signed(32))
         m.d.sync += [

@@ -15,11 +15,13 @@ from ..config import Config
 from .scores import block_item
 
 _TOTAL_BITS = 32
+INVERSE_BITS = 17
+"""of the mantissa of a reciprocal, unsigned"""
 
 
 def inverse() -> data.StructLayout:
     """reciprocal of a total: r · 2**−(31 + e)"""
-    return data.StructLayout({"r": 17, "e": 5})
+    return data.StructLayout({"r": INVERSE_BITS, "e": 5})
 
 
 def pod_inverse(c: Config) -> data.StructLayout:

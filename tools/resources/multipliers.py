@@ -44,6 +44,7 @@ def blocks(multiplier: Multiplier, family: str) -> int:
 
 def _engine(c: Config) -> Iterable[Multiplier]:
     from ...hdl.common.multiply import SLICE_BITS, slices
+    from ...hdl.engine.merge import FACTORS
     from ...hdl.engine.moments import Widths
     from ...hdl.engine.norm import GAMMA_BITS
     from ...hdl.engine.pods import OPERAND_BITS
@@ -73,7 +74,7 @@ def _engine(c: Config) -> Iterable[Multiplier]:
         for x, y in itertools.product(signed(a), signed(b)):
             yield Multiplier(use=use, a=x, b=y, count=count)
 
-    yield from sliced("softmax values", 32, 18, 1)
+    yield from sliced("softmax values", *FACTORS, 1)
     yield Multiplier(use="norm roots", a=SLICE_BITS + 1, b=SLICE_BITS + 1)
     yield from sliced("norm", w.residual, w.length, c.norm_tokens)
     yield from sliced("norm", w.deviation, ROOT_BITS, c.norm_tokens)
