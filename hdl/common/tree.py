@@ -14,7 +14,8 @@ def reduce_tree(m: Module, values: Sequence[Value], combine: Callable[[Value, Va
                 registered: bool = True, enable: Sequence[Value] = (), name: str = "tree") -> Value:
     """Combine `values` pairwise, level by level.
 
-    registered: each level ends in registers (`depth(len(values))` cycles in all), else the tree is combinational.
+    registered: each level ends in registers without reset (`depth(len(values))` cycles in all), else the tree is
+    combinational.
     enable: for a registered tree, one enable a level, or none at all.
     Each node gets exactly the shape that `combine` yields.
     """
@@ -23,7 +24,7 @@ def reduce_tree(m: Module, values: Sequence[Value], combine: Callable[[Value, Va
         nodes = []
         for i in range(0, len(values), 2):
             value = combine(values[i], values[i + 1]) if i + 1 < len(values) else values[i]
-            node = Signal(Shape.cast(value.shape()), name=f"{name}_{level}_{i // 2}")
+            node = Signal(Shape.cast(value.shape()), name=f"{name}_{level}_{i // 2}", reset_less=registered)
             if not registered:
                 m.d.comb += node.eq(value)
             elif enable:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, ShapeLike, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, ShapeLike, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -23,6 +23,16 @@ def turn(c: Config, value: ShapeLike, tag: ShapeLike | None) -> data.StructLayou
 
 def _shared(tag: ShapeLike | None) -> dict[str, ShapeLike]:
     return {} if tag is None else {"tag": tag}
+
+
+def first_pods(c: Config, count: Value) -> Value:
+    """marks of the first `count` pods"""
+    return Cat(count > p for p in range(c.pods))
+
+
+def completes(c: Config, pod: Value, count: Value) -> Value:
+    """whether `pod` is the last of the first `count`: without a carry chain, as it is often part of a way to `ready`"""
+    return Cat((pod == p) & (count == p + 1) for p in range(c.pods)).any()
 
 
 class Deal(wiring.Component):
@@ -46,7 +56,8 @@ class Deal(wiring.Component):
         pod, o = Signal(range(max(2, self._c.pods))), self.o.payload
         m.d.comb += [
             o.value.eq(self.i.payload.value[pod] if self._c.pods > 1 else self.i.payload.value[0]),
-            o.tag.eq(self.i.payload.tag), o.pod.eq(pod), o.first.eq(pod == 0), o.last.eq(pod + 1 == self.count),
+            o.tag.eq(self.i.payload.tag), o.pod.eq(pod), o.first.eq(pod == 0),
+            o.last.eq(completes(self._c, pod, self.count)),
             self.o.valid.eq(self.i.valid), self.i.ready.eq(self.o.ready & o.last),
         ]
         with m.If(self.o.valid & self.o.ready):

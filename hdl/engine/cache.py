@@ -7,7 +7,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.payloads import OFFSET_BITS, pass_context, pod_values, write_request
-from ..common.turns import Deal
+from ..common.turns import Deal, completes
 from ..config import Config
 from .lane_buffer import LaneBuffer
 
@@ -108,7 +108,7 @@ class CachePacker(wiring.Component):
         unit = Signal(units)
         key = Signal(block_bits)
         last_plane = plane == (op.planes == 2)
-        last_token = token + 1 == self.context.tokens
+        last_token = completes(c, token, self.context.tokens)
         step, going = Signal(), Signal()
         advance = ~self.o.valid | self.o.ready
         settle = Signal(2)

@@ -17,6 +17,7 @@ from ..common.payloads import (
     pass_context,
 )
 from ..common.relay import Relay
+from ..common.turns import first_pods
 from ..config import Config
 from ..isa import Destination, Function, Opcode
 from .router import is_exchanged
@@ -59,11 +60,11 @@ class Epilogue(wiring.Component):
         op = Signal(OP_BITS)
         active = Signal()
         gemv, attention = OpView(op, Opcode.GEMV), OpView(op, Opcode.ATTENTION)
+        comes = OpView(ops.o.payload, Opcode.GEMV)  # the next one
         is_attention, constant, packed = Signal(), Signal(), Signal()
         group = c.entries_per_word
         log_group = (group - 1).bit_length()
-        m.d.comb += [is_attention.eq(gemv.opcode == Opcode.ATTENTION), constant.eq(gemv.constant & ~is_attention),
-                     packed.eq(is_packed(gemv.destination, self.context.tokens) & ~is_attention)]
+        m.d.comb += constant.eq(gemv.constant & ~is_attention)
         gate = gemv.function == Function.GATE
 
         index = Signal(INDEX_BITS)
@@ -82,7 +83,7 @@ class Epilogue(wiring.Component):
             self.o.payload.acc.eq(element_acc),
             self.o.payload.record.eq(self.i_record.payload),
             tag.index.eq(index),
-            tag.packed.eq(packed), tag.pods.eq(Mux(packed, (1 << group) - 1, (1 << self.context.tokens) - 1)),
+            tag.packed.eq(packed), tag.pods.eq(first_pods(c, Mux(packed, group, self.context.tokens))),
             tag.pair.eq(in_head >> 1),
         ]
         with m.If(constant):
@@ -124,7 +125,10 @@ class Epilogue(wiring.Component):
         setup = Signal()
         with m.If(~active & ~setup):
             m.d.comb += ops.o.ready.eq(1)
-            m.d.sync += [op.eq(ops.o.payload), setup.eq(ops.o.valid)]
+            m.d.sync += [
+                op.eq(ops.o.payload), setup.eq(ops.o.valid), is_attention.eq(comes.opcode == Opcode.ATTENTION),
+                packed.eq(is_packed(comes.destination, self.context.tokens) & (comes.opcode != Opcode.ATTENTION)),
+            ]
         with m.If(setup):
             m.d.sync += [
                 setup.eq(0), active.eq(1), odd.eq(0), in_head.eq(0), heads.eq(attention.heads),

@@ -7,7 +7,7 @@ adds the lanes. What comes behind the sums is there once for all pods.
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -20,8 +20,10 @@ from .finish import SHIFT_BITS, Finish
 
 OPERAND_BITS = 17
 """signed; probabilities and sums of two table entries need all of them"""
-PICK = 1
-"""cycles from the drain registers to the shifter"""
+PICK = 3
+"""cycles from the decision to let a sum of a tile go to the shifter"""
+DEAL = 1
+"""the same for one of a row"""
 _ROW_PRODUCT_BITS = 16 + 8
 """signed product of a vector's element and a byte, signed or unsigned"""
 
@@ -94,13 +96,13 @@ class Pods(wiring.Component):
     def drain_latency(self) -> int:
         """cycles from the last beat of a tile to its lane 0 in a pass of one token, when no older tile is in the way;
         each further token costs one more"""
-        return 4 + 1 + PICK + Finish.latency  # operands, products, sums, hold; drain
+        return 4 + PICK + Finish.latency  # operands, products, sums, hold: the drain is decided on one cycle earlier
 
     @property
     def row_latency(self) -> int:
         """cycles from the last beat of a row to `o_row` in a pass of one token, when no older row waits; each further
         token costs one more"""
-        return 4 + depth(self._c.lanes) + 2 + Finish.latency  # operands, products, sums, row; those that wait
+        return 4 + depth(self._c.lanes) + 2 + DEAL + Finish.latency  # operands, products, sums, row; those that wait
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -116,7 +118,8 @@ class Pods(wiring.Component):
                      *(now[name].eq(beat[name]) for name in names)]
         operand_control = delay(m, now, 1, name="operand_control")
         product_control = delay(m, operand_control, 1, name="product_control")
-        control = delay(m, product_control, 1, name="control")
+        summed = [self._part(m, operand_control.valid, p, "summed") for p in range(c.pods)]
+        afresh = [self._part(m, operand_control.afresh, p, "afresh") for p in range(c.pods)]
         sums = [[Signal(signed(self._sum_bits), name=f"sum_{p}_{lane}", reset_less=True) for lane in range(c.lanes)]
                 for p in range(c.pods)]
         for lane in range(c.lanes):
@@ -133,17 +136,25 @@ class Pods(wiring.Component):
                 with m.If(operand_control.valid):
                     m.d.sync += product.eq(operand * weight)
                 total = sums[p][lane]
-                with m.If(product_control.valid):
-                    m.d.sync += total.eq(Mux(product_control.afresh, 0, total) + product)
+                with m.If(summed[p]):
+                    m.d.sync += total.eq(Mux(afresh[p], 0, total) + product)
 
-        clipped = self._columns(m, control, sums) | self._rows(m, control, sums)
+        clipped = self._columns(m, product_control, sums) | self._rows(m, product_control, sums)
         m.d.sync += self.saturated.eq(clipped)
         return m
 
+    def _part(self, m: Module, command: Value, p: int, name: str) -> Signal:
+        """`command` of the cycle before, for pod p alone if it has a token: pods without one stand still, and no
+        register drives those of all pods"""
+        part = Signal(name=f"{name}_{p}")
+        m.d.sync += part.eq(command & (self.tokens > p))
+        return part
+
     def _columns(self, m: Module, control: data.View, sums: list[list[Signal]]) -> Signal:
-        """hold the sums of a finished tile, pick them one by one; returns `clipped`"""
+        """Hold the sums of a finished tile, pick them one by one; returns `clipped`. `control` is that of the products:
+        all is decided a cycle before the sums are there to be moved."""
         c = self._c
-        finished = Signal()     # the sums of a tile are complete in this cycle
+        finished = Signal()     # the sums of a tile are complete in the next cycle
         m.d.comb += finished.eq(control.valid & ~control.tcu & control.last)
         tag = data.StructLayout({"lane": range(c.lanes), "last": 1, "tag": 1})
         m.submodules.drain_finish = finish = Finish(c, self._sum_bits, tag, PICK)
@@ -174,28 +185,41 @@ class Pods(wiring.Component):
         with m.If(finished):
             m.d.sync += [held.eq(1), held_control.eq(control)]
 
-        picked, source = [], Signal.like(pod)   # that lane of every pod, and whose it is to be
+        picked = []                             # that lane of every pod
         for p in range(c.pods):
+            holds, loads, steps = (self._part(m, command, p, name) for command, name in (
+                (finished, "holds"), (load, "loads"), (step, "steps")))
+            chosen_lane = Signal.like(lane, name=f"chosen_lane_{p}", reset_less=True)
+            with m.If(step & (self.tokens > p)):
+                m.d.sync += chosen_lane.eq(lane)
             drain = []
             for i in range(c.lanes):
                 hold = Signal.like(sums[p][i], name=f"hold_{p}_{i}", reset_less=True)
                 drain.append(Signal.like(hold, name=f"drain_{p}_{i}", reset_less=True))
-                with m.If(finished):
+                with m.If(holds):
                     m.d.sync += hold.eq(sums[p][i])
-                with m.If(load):
+                with m.If(loads):
                     m.d.sync += drain[i].eq(hold)
             picked.append(Signal.like(drain[0], name=f"picked_{p}", reset_less=True))
-            chosen = choose(m, drain, lane, name=f"pick_{p}")
-            with m.If(step):
+            chosen = choose(m, drain, chosen_lane, name=f"pick_{p}")
+            with m.If(steps):
                 m.d.sync += picked[p].eq(chosen)
-        turn = finish.i.payload
-        m.d.sync += [
-            source.eq(Mux(drain_control.packed, 0, pod)), finish.i.valid.eq(step), finish.shift.eq(drain_control.shift),
-            turn.pod.eq(pod), turn.first.eq(pod == 0), turn.last.eq(full),
-            turn.tag.last.eq(last), turn.tag.tag.eq(drain_control.tag),
-            turn.tag.lane.eq(Mux(drain_control.packed, lane >> (group - 1).bit_length(), lane)),
+        tile_lane = Mux(drain_control.packed, lane >> (group - 1).bit_length(), lane)
+        beside = Signal(data.StructLayout({     # what goes with the sum
+            "valid": 1, "source": pod.shape(), "shift": SHIFT_BITS, "pod": pod.shape(), "first": 1, "last": 1,
+            "tag": tag}))
+        m.d.comb += [
+            beside.valid.eq(step), beside.source.eq(Mux(drain_control.packed, 0, pod)),
+            beside.shift.eq(drain_control.shift), beside.pod.eq(pod), beside.first.eq(pod == 0), beside.last.eq(full),
+            beside.tag.lane.eq(tile_lane), beside.tag.last.eq(last), beside.tag.tag.eq(drain_control.tag),
         ]
-        m.d.comb += turn.value.eq(choose(m, picked, source, name="pick"))
+        before = delay(m, beside, PICK - 1, name="before")
+        turn = delay(m, before, 1, name="turn")
+        m.d.sync += finish.i.payload.value.eq(choose(m, picked, before.source, name="pick"))
+        m.d.comb += [
+            finish.i.valid.eq(turn.valid), finish.shift.eq(turn.shift),
+            *(finish.i.payload[name].eq(turn[name]) for name in ("pod", "first", "last", "tag")),
+        ]
         o = self.o_drain.payload
         m.d.comb += [
             o.acc.eq(finish.o.payload.value), o.lane.eq(finish.o.payload.tag.lane),
@@ -205,34 +229,37 @@ class Pods(wiring.Component):
         return finish.clipped
 
     def _rows(self, m: Module, control: data.View, sums: list[list[Signal]]) -> Signal:
-        """add the lanes' products, accumulate per row; returns `clipped`"""
+        """Add the lanes' products, accumulate per row; returns `clipped`. `control` is that of the products."""
         c = self._c
         levels = depth(c.lanes)
         row = control.valid & control.tcu
-        enables = [delay(m, row, level, name="row_enable") for level in range(levels)]
-        added = delay(m, control, levels, name="row_control")
-        added_row = delay(m, row, levels, name="row_added")
+        added = delay(m, control, 1 + levels, name="row_control")
+        added_row = delay(m, row, 1 + levels, name="row_added")
         sums_word = word(c, signed(self._sum_bits), SHIFT_BITS)
         m.submodules.row_queue = queue = fifo.SyncFIFOBuffered(width=sums_word.size, depth=self.ROW_FIFO)
         m.submodules.row_deal = deal = Deal(c, signed(self._sum_bits), SHIFT_BITS)
-        m.submodules.row_finish = finish = Finish(c, self._sum_bits, None, 0)
+        m.submodules.row_finish = finish = Finish(c, self._sum_bits, None, DEAL)
 
         complete = Signal(sums_word, reset_less=True)
         m.d.sync += [queue.w_en.eq(added_row & added.last), complete.tag.eq(added.shift)]
         for p in range(c.pods):
             products = [lane[:_ROW_PRODUCT_BITS].as_signed() for lane in sums[p]]
+            first = self._part(m, row, p, "row_enable")
+            enables = [delay(m, first, level, name=f"row_enable_{p}") for level in range(levels)]
             lanes_sum = reduce_tree(m, products, add, enable=enables, name=f"tree_{p}")
             total = complete.value[p]
             with m.If(added_row):
                 m.d.sync += total.eq(Mux(added.first, 0, total) + Mux(added.high, lanes_sum << 8, lanes_sum))
 
         dealt = deal.o.valid & deal.o.ready
+        m.d.sync += [
+            finish.i.valid.eq(dealt), finish.shift.eq(deal.o.payload.tag),
+            *(finish.i.payload[name].eq(deal.o.payload[name]) for name in ("value", "pod", "first", "last")),
+        ]
         m.d.comb += [
             queue.w_data.eq(complete), deal.i.payload.eq(queue.r_data), deal.i.valid.eq(queue.r_rdy),
             queue.r_en.eq(deal.i.ready), deal.count.eq(self.tokens),
             deal.o.ready.eq(finish.available), finish.reserve.eq(dealt),
-            finish.i.valid.eq(dealt), finish.shift.eq(deal.o.payload.tag),
-            *(finish.i.payload[name].eq(deal.o.payload[name]) for name in ("value", "pod", "first", "last")),
             self.o_row.payload.eq(finish.o.payload.value),
             self.o_row.valid.eq(finish.o.valid), finish.o.ready.eq(self.o_row.ready),
         ]

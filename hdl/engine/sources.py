@@ -10,6 +10,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.payloads import OP_BITS, OpView, accumulators, element_tag, parameter_record
+from ..common.turns import first_pods
 from ..config import Config
 from ..isa import Destination, Function, Opcode
 from .embed import embed_element
@@ -78,7 +79,7 @@ class Sources(wiring.Component):
         m.d.sync += sum_offered.eq((sum_offered | ~self.i_row.valid) & self.i_sum.valid & ~self.o.ready)
         with m.If(self.i_row.valid & ~sum_offered):
             m.d.comb += [o.acc.eq(self.i_row.payload), o.width.eq(Width.WIDE),
-                         o.pods.eq((1 << self.tokens) - 1)]
+                         o.pods.eq(first_pods(c, self.tokens))]
             with m.Switch(attention.opcode):
                 with m.Case(Opcode.HEAD):
                     self._meet(m, self.i_record)

@@ -101,7 +101,7 @@ def command(
         if m.clock is not None:
             c = m.clock
             report.say(f"{m.unit} on ECP5: {c.start} → {c.end}, {c.logic_ns:.1f} ns of logic, "
-                       f"{c.routing_ns:.1f} ns of routing (seed {c.seed}, router {c.router})")
+                       f"{c.routing_ns:.1f} ns of routing (placer {c.placer}, seed {c.seed})")
     missed = [m for m in found if m.misses]
     for m in missed:
         report.say(f"{m.unit} misses: {'; '.join(m.misses)}")

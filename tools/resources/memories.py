@@ -105,7 +105,7 @@ def _engine(c: Config) -> Iterable[Ram]:
     from ...hdl.engine.merge import Merge
     from ...hdl.engine.osu import Osu
     from ...hdl.engine.parameters import _BEATS
-    from ...hdl.engine.pods import PICK, Pods, drained_lane, sum_bits
+    from ...hdl.engine.pods import DEAL, PICK, Pods, drained_lane, sum_bits
     from ...hdl.engine.requantise import Requantiser, requantised
     from ...hdl.engine.row_records import row_record
     from ...hdl.engine.row_terms import row_term
@@ -154,7 +154,7 @@ def _engine(c: Config) -> Iterable[Ram]:
     shared = drained_lane(c).size - accumulators(c).size
     yield Ram(use="queues", width=turn(c, ACC_BITS, shared).size, depth=Finish.places(PICK), clocked=False)
     yield _fifo("queues", word(c, sum_bits(c), SHIFT_BITS).size, Pods.ROW_FIFO)
-    yield Ram(use="queues", width=turn(c, ACC_BITS, None).size, depth=Finish.places(0), clocked=False)
+    yield Ram(use="queues", width=turn(c, ACC_BITS, None).size, depth=Finish.places(DEAL), clocked=False)
     yield _fifo("queues", row_record(c).size, Pods.ROW_FIFO)
     yield _fifo("queues", row_term(c).size, Pods.ROW_FIFO)
     yield Ram(use="queues", width=turn(c, requantised(), None).size, depth=Requantiser.depth(), clocked=False)
