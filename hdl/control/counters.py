@@ -22,11 +22,12 @@ class Counters(wiring.Component):
     cycle belongs, and stands for at least two cycles.
 
     The counters are in a memory with one adder. It serves the classes in every other cycle, the events one after the
-    other in those between, for which each keeps how often it has come since.
+    other in those between, for which each keeps how often it has come since. So a counter that is read in one cycle and
+    written in the next is never read meanwhile.
     """
 
     EVENTS = max(c for c in Counter if c < Counter.OP_CLASS) + 1
-    lag = 2 * EVENTS + 2
+    lag = 2 * EVENTS + 4
     """cycles after which an event is in its counter for certain"""
 
     def __init__(self) -> None:
@@ -43,8 +44,16 @@ class Counters(wiring.Component):
         m = Module()
         m.submodules.counts = counts = Memory(shape=COUNTER_BITS, depth=COUNTERS, init=[])
         write, read, shown = counts.write_port(), counts.read_port(domain="comb"), counts.read_port(domain="comb")
-        place = Signal(range(COUNTERS))  # of the counter that is served
+        place = Signal(range(COUNTERS))  # of a counter whose turn it is
         more = Signal(range(self.lag))
+        looked_up, to_add = Signal.like(place), Signal.like(more)  # a cycle later, when it is read
+        served, added, old = Signal.like(place), Signal.like(more), Signal(COUNTER_BITS)  # two, when it is written
+        fresh = Signal(COUNTERS)  # those that have been served since they were cleared
+        m.d.sync += [
+            looked_up.eq(place), to_add.eq(Mux(self.clear, 0, more)),
+            served.eq(looked_up), added.eq(Mux(self.clear, 0, to_add)),
+            old.eq(Mux(fresh.bit_select(looked_up, 1) & ~self.clear, read.data, 0)),
+        ]
 
         # classes: of two cycles, the first one's; if the second begins another op, that goes on in the next two
         class_turn, running, opcode = Signal(), Signal(), Signal(8)
@@ -81,15 +90,13 @@ class Counters(wiring.Component):
                     with m.Case(k):
                         m.d.comb += more.eq(count)
 
-        # those that have been served since they were cleared
         counted = [*range(self.EVENTS), *(Counter.OP_CLASS + o for o in Opcode if o != Opcode.HEADER)]
-        fresh = Signal(COUNTERS)
         for k in counted:
-            m.d.sync += fresh[k].eq((fresh[k] | (place == k)) & ~self.clear)
+            m.d.sync += fresh[k].eq((fresh[k] | (served == k)) & ~self.clear)
         index = Signal(range(COUNTERS))
         m.d.comb += [
-            read.addr.eq(place), write.addr.eq(place), write.en.eq(1), shown.addr.eq(index),
-            write.data.eq(Mux(fresh.bit_select(place, 1), read.data, 0) + more),
+            read.addr.eq(looked_up), write.addr.eq(served), write.en.eq(1), shown.addr.eq(index),
+            write.data.eq(old + added),
         ]
         m.d.sync += [index.eq(self.index), self.value.eq(Mux(fresh.bit_select(index, 1), shown.data, 0))]
         return m
