@@ -63,7 +63,7 @@ class Issue(wiring.Component):
             "o_embed": Out(stream.Signature(data.StructLayout({
                 "op": OP_BITS, "pod": range(max(c.pods, 2)), "record_byte": range(c.lanes)}))),
             # credits and completion
-            "drained": In(1),       # a tile has left the array
+            "drained": In(1),       # a tile has left the drain registers
             "row_taken": In(1),     # a row product has left its FIFO
             "block_ready": In(1),   # the softmax knows a block's maximum
             "arrived": In(range(c.entries_per_word + 1)),  # elements of the exchange word that came

@@ -194,12 +194,11 @@ class Engine(wiring.Component):
             osu.i_sum.valid.eq(drain.valid & is_value), osu.i_sum.payload.acc.eq(drain.payload.acc),
             osu.i_sum.payload.lane.eq(drain.payload.lane), osu.i_sum.payload.last.eq(drain.payload.last),
             drain.ready.eq(Mux(is_value, osu.i_sum.ready, epilogue.i_drain.ready)),
+            issue.drained.eq(pods.drained),
             issue.block_ready.eq(osu.blocks_ready),
         ]
-        m.d.sync += [  # room for a tile or row, told a cycle later: no path from who takes it to who sends one
-            issue.drained.eq(drain.valid & drain.ready & drain.payload.last),
-            issue.row_taken.eq(pods.o_row.valid & pods.o_row.ready),
-        ]
+        # a cycle later, so that no path leads from who takes a row to who sends one
+        m.d.sync += issue.row_taken.eq(pods.o_row.valid & pods.o_row.ready)
 
         # -- requantiser and what follows ----------------------------------------------------------------------------
         handshake(m, osu.o, epilogue.i_merged)

@@ -68,16 +68,17 @@ class Pods(wiring.Component):
     cycles anywhere. `o_drain`: a finished tile lane by lane, lane 0 first, a lane in `tokens` cycles; of a `packed`
     tile `Config.entries_per_word` lanes in so many cycles. `o_row`: finished rows in order, each in `tokens` cycles.
 
-    The partner owes: at most `TILES` tiles whose `last` was sent and whose last lane has not been taken; at most
-    `ROW_FIFO` rows sent and not taken, so that rows which come faster than they leave end in waiting for credits; no
-    more elements per tile or row than the largest of limits.max_ffn, max_hidden and max_context. `saturated` is up for
-    a cycle when a sum was clipped. Reset forgets everything.
+    The partner owes: at most `TILES` tiles whose `last` was sent and for which `drained`, a cycle each, was not up yet
+    (their last sum is on its way to `o_drain` then); at most `ROW_FIFO` rows sent and not taken, so that rows which
+    come faster than they leave end in waiting for credits; no more elements per tile or row than the largest of
+    limits.max_ffn, max_hidden and max_context. `saturated` is up for a cycle when a sum was clipped. Reset forgets
+    everything.
     """
 
     ROW_FIFO = 32
     """rows that may be on their way or wait at `o_row`"""
     TILES = 2
-    """tiles that may be on their way or wait at `o_drain`"""
+    """tiles that may be on their way or have sums in the drain registers"""
     interval = 1
     """cycles per beat"""
 
@@ -88,6 +89,7 @@ class Pods(wiring.Component):
             "tokens": In(range(c.pods + 1)),
             "i": In(stream.Signature(pods_beat(c), always_ready=True)),
             "o_drain": Out(stream.Signature(drained_lane(c))),
+            "drained": Out(1),
             "o_row": Out(stream.Signature(accumulators(c))),
             "saturated": Out(1),
         })
@@ -97,6 +99,11 @@ class Pods(wiring.Component):
         """cycles from the last beat of a tile to its lane 0 in a pass of one token, when no older tile is in the way;
         each further token costs one more"""
         return 4 + PICK + Finish.latency  # operands, products, sums, hold: the drain is decided on one cycle earlier
+
+    @property
+    def drained_early(self) -> int:
+        """cycles from `drained` to the last lane of the tile, when nobody waits"""
+        return PICK + Finish.latency - 1
 
     @property
     def row_latency(self) -> int:
@@ -174,6 +181,7 @@ class Pods(wiring.Component):
             load.eq(held & (~draining | (step & last))),
             finish.reserve.eq(step),
         ]
+        m.d.sync += self.drained.eq(step & last)
         with m.If(step):
             m.d.sync += pod.eq(Mux(full, 0, pod + 1))
             with m.If(full | drain_control.packed):

@@ -20,6 +20,8 @@ MUTATIONS = [
              "terms * (32768 + 255) << (OPERAND_BITS - 1)).bit_length() - 1", _TEST, "sums are two bits too narrow"),
     Mutation(_FILE, "load.eq(held & (~draining | (step & last)))", "load.eq(held)", _TEST,
              "a second tile overwrites the one that is being drained"),
+    Mutation(_FILE, "self.drained.eq(step & last)", "self.drained.eq(step & full)", _TEST,
+             "each lane makes room for a tile"),
     Mutation(_FILE, "part.eq(command & (self.tokens > p))", "part.eq(command & (self.tokens > p + 1))", _SQUARE,
              "the pod of the last token stands still"),
     Mutation(_FILE, "choose(m, drain, chosen_lane,", "choose(m, drain, lane,", _TEST,

@@ -148,7 +148,8 @@ def _place_and_route(folder: Path, speed: str, progress: Progress) -> None:
         try:
             run(NEXTPNR, ["--85k", "--package", "CABGA381", "--speed", speed, "--json", f"{_NAME}.json",
                           "--lpf", f"{_NAME}.lpf", "--textcfg", f"{_NAME}.config", "--report", "nextpnr.json", "--log",
-                          log.name, "--seed", str(seed), "--placer", "static", "--router", "router2", "--timing-allow-fail", "--quiet"],
+                          log.name, "--seed", str(seed), "--placer", "static", "--router", "router2",
+                          "--timing-allow-fail", "--quiet"],
                 folder, routing.follow(log, what, progress))
         except routing.Unrouted:
             if seed == SEEDS[-1]:

@@ -120,7 +120,7 @@ class Engine:
 
     def credit(self, end: float) -> float:
         """a tile's last beat, not before the array has room for one more tile"""
-        return self.throttle(end, self.drained[0])
+        return self.throttle(end, self.drained[0] - self.timing.drained)
 
     def throttle(self, end: float, room: float) -> float:
         """the last beat taken, which leaves not before there is `room` behind it"""

@@ -37,7 +37,7 @@ class Gemv:
         if to in _CACHE:
             self._drain = max(self._drain, engine.now.tokens * op["kv_planes"] + engine.timing.cache_tile)
         others = max(self._drain, c.engines * self._words) if self.exchanged else self._drain
-        self._flows = self._beats >= max(others + 4, (engine.timing.drain + self._drain) / 2)
+        self._flows = self._beats >= max(others + 4, (engine.timing.drain + self._drain - engine.timing.drained) / 2)
         self._here = engine.ask(2, max(1, op["tiles"]))
         self._last = engine.taken + 1
         self._done = 0

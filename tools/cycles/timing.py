@@ -36,6 +36,8 @@ class Timing:
     """how long before an output is there the array may take its beat"""
     drain: int
     """from a tile's last beat to its lane 0 at the epilogue, with one token; with each further one a cycle more"""
+    drained: int
+    """how long before its last element leaves a tile's place in the array is free"""
     row: int
     """from a row's last beat to its sum, likewise"""
     row_places: int
@@ -123,6 +125,7 @@ def _stated(config: Config) -> Timing:
         norm_token=norm.latency(2) - norm.latency(1),
         norm_lead=lead - 1,
         drain=operands + pods.drain_latency,
+        drained=pods.drained_early,
         row=operands + pods.row_latency,
         row_places=Pods.ROW_FIFO,
         requantise=requantise,

@@ -38,6 +38,8 @@ class _Harness:
         self.clips = 0
         self.clipped = False
         self.tiles = self.sent_rows = 0
+        self.drained: list[int] = []
+        """cycles in which a tile left the drain registers"""
         self.packed = 0.0
         """share of tiles that are packed"""
         self.tokens = c.pods
@@ -49,12 +51,15 @@ class _Harness:
         self.dut.tokens.value = self.tokens
 
     def sample(self) -> None:
-        """count the flag"""
+        """count the flags"""
         self.clips += int(self.dut.saturated.value)
+        if self.dut.drained.value:
+            self.drained.append(self.bench.cycle_number)
 
     def clear(self) -> None:
         """forget the credits"""
         self.tiles = self.sent_rows = self.clips = 0
+        self.drained = []
         self.clipped = False
 
     async def tile(self, n: int, planes: int, shift: int, draw: Draw, pause: float = 0.0) -> None:
@@ -68,7 +73,7 @@ class _Harness:
         acc = golden.multiply(used, w, shift)
         if packed:
             acc = acc.reshape(-1, c.entries_per_word).T
-        await self.bench.until(lambda: self.tiles - sum(v["last"] for v in self.drain.values) < Pods.TILES)
+        await self.bench.until(lambda: self.tiles - len(self.drained) < Pods.TILES)
         self.tiles += 1
         self.drain.expect([{"acc": self._word(sums), "lane": lane, "last": int(lane == acc.shape[1] - 1), "tag": tag}
                            for lane, sums in enumerate(acc.T)])
@@ -120,6 +125,7 @@ class _Harness:
         await self.rows.drained()
         await self.bench.cycle(40)
         self.bench.check(self.clips > 0, self.clipped, "saturated")
+        self.bench.check(len(self.drained), self.tiles, "tiles that have drained")
 
 
 def _weight_range(planes: int) -> tuple[int, int]:
@@ -201,6 +207,7 @@ async def full_rate(dut: Any) -> None:
         later = tokens - 1
         h.bench.check(h.drain.cycles[0] - h.driver.cycles[1], unit.drain_latency + later, "drain latency")
         h.bench.check(h.rows.cycles[0] - h.driver.cycles[2], unit.row_latency + later, "row latency")
+        h.bench.check(h.drain.cycles[-1] - h.drained[0], unit.drained_early, "from drained to the last lane")
         await h.bench.reset()
         tile = h.c.lanes * tokens + 16
         for _ in range(4):
