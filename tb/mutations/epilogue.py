@@ -29,6 +29,6 @@ MUTATIONS = [
              test=_WIDE, what="packed entries overlap"),
     Mutation(file=_FILE, find="Mux(packed, log_lanes - log_group, log_lanes)", replace="log_lanes",
              test=_WIDE, what="a packed op waits for as many elements as it has entries"),
-    Mutation(file=_FILE, find="Mux(packed, (1 << group) - 1, ", replace="Mux(packed, 1, ",
+    Mutation(file=_FILE, find="Mux(packed, group, self.context.tokens)", replace="self.context.tokens",
              test=_WIDE, what="only the first of packed entries is written"),
 ]

@@ -11,8 +11,9 @@ _FILE = "hdl/common/turns.py"
 MUTATIONS = [
     Mutation(_FILE, "with m.If(self.o.valid & self.o.ready):\n            m.d.sync += pod", "with m.If(self.o.valid):\n"
              "            m.d.sync += pod", _TEST, "a turn that waits is left out"),
-    Mutation(_FILE, "o.last.eq(pod + 1 == self.count)", "o.last.eq(pod + 1 == self._c.pods)", _TEST,
+    Mutation(_FILE, "o.last.eq(completes(self._c, pod, self.count))", "o.last.eq(pod + 1 == self._c.pods)", _TEST,
              "every word has a turn for every pod"),
+    Mutation(_FILE, "(pod == p) & (count == p + 1)", "count == p + 1", _TEST, "a word ends with its first turn"),
     Mutation(_FILE, "m.d.sync += self.o.valid.eq(self.i.valid & i.last)", "m.d.sync += self.o.valid.eq(self.i.valid)",
              _TEST, "a word comes with each of its turns"),
     Mutation(_FILE, "with m.Elif(self.i.valid & mine):", "with m.Elif(self.i.valid):", _TEST,
