@@ -172,7 +172,7 @@ def test_grid_is_part_of_what_is_wanted() -> None:
         assert sum(name == part for name, _ in there) >= least
 
 
-@pytest.mark.parametrize(("part", "lut", "ff"), [("engine", 0.09, 0.05), ("hub", 0.10, 0.09)])
+@pytest.mark.parametrize(("part", "lut", "ff"), [("engine", 0.06, 0.05), ("hub", 0.07, 0.09)])
 def test_logic_by_all_other_points(part: str, lut: float, ff: float) -> None:
     found = fit(part)
     of = [p for p in points() if p.part == part]

@@ -68,7 +68,7 @@ def wanted() -> Iterator[tuple[str, Config]]:
         yield "engine", _BASE.replace(lanes=lanes, pods=pods)
     for lanes, pods in ((8, 1), (16, 2)):
         yield "engine", _BASE.replace(lanes=lanes, pods=pods, limits__max_candidates=24)
-    for lanes, pods in ((8, 1), (16, 2)):
+    for lanes, pods in ((8, 1), (16, 2), (16, 1)):
         yield "engine", _BASE.replace(lanes=lanes, pods=pods, limits__max_shard=0)
     for part in ("hub", "engine"):
         yield part, PRESETS["kv260"]
