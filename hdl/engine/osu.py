@@ -64,7 +64,8 @@ class Osu(wiring.Component):
     """
 
     ITEMS = 4
-    """items between the last request of their first tile and their last sum"""
+    """items between the last request of their first tile and their last sum: of a tile each, two that have left the
+    drain registers of the array and not been taken, and two that have not (`Pods.TILES`)"""
     PROBABILITY_LATENCY = 9
     """cycles from `i_key` to `o_probability`"""
     SCORE_LATENCY = 3
