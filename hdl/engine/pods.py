@@ -69,10 +69,10 @@ class Pods(wiring.Component):
     tile `Config.entries_per_word` lanes in so many cycles. `o_row`: finished rows in order, each in `tokens` cycles.
 
     The partner owes: at most `TILES` tiles whose `last` was sent and for which `drained`, a cycle each, was not up yet
-    (their last sum is on its way to `o_drain` then, where sums of three tiles at most can be); at most `ROW_FIFO` rows sent and not taken, so that rows which
-    come faster than they leave end in waiting for credits; no more elements per tile or row than the largest of
-    limits.max_ffn, max_hidden and max_context. `saturated` is up for a cycle when a sum was clipped. Reset forgets
-    everything.
+    (their last sum is on its way to `o_drain` then, where sums of three tiles at most can be); at most `ROW_FIFO` rows
+    sent and not taken, so that rows which come faster than they leave end in waiting for credits; no more elements per
+    tile or row than the largest of limits.max_ffn, max_hidden and max_context. `saturated` is up for a cycle when a sum
+    was clipped. Reset forgets everything.
     """
 
     ROW_FIFO = 32
