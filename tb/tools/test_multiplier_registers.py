@@ -41,7 +41,7 @@ class _Netlist:
         self.drivers = {bits[0]: (name, pin) for name, cell in self.cells.items()
                         for pin, bits in cell["connections"].items() if cell["port_directions"][pin] == "output"}
 
-    def registers(self, kind: str) -> int:
+    def count(self, kind: str) -> int:
         return sum(cell["type"] == kind for cell in self.cells.values())
 
     def used(self) -> list[str]:
@@ -102,9 +102,9 @@ def test_the_same_answers_with_fewer_registers() -> None:
     before = _Netlist(mapped.module)
     after = _Netlist(json.loads(packed(mapped.json, "top"))["modules"]["top"])
     assert {cell["type"] for cell in before.cells.values() if cell["type"][0] != "$"} == {"TRELLIS_FF", "MULT18X18D"}
-    assert before.used() == [""] * before.registers("MULT18X18D")
+    assert before.used() == [""] * before.count("MULT18X18D")
     assert after.used() == ["", "ABT", "AT", "BT"]  # those of `looked_at`, `both`, `wide` and `late`
-    assert before.registers("TRELLIS_FF") - after.registers("TRELLIS_FF") == 3 * 17 + 3 * 34
+    assert before.count("TRELLIS_FF") - after.count("TRELLIS_FF") == 3 * 17 + 3 * 34
     rng = np.random.default_rng(1)
     for _ in range(200):
         given = {name: int(rng.integers(1 << bits)) for name, bits in BITS.items()}

@@ -188,14 +188,13 @@ def reached(mhz: float, seed: int = 1, placer: str = "heap") -> Clock:
 ])
 def test_the_best_of_some_attempts(monkeypatch: pytest.MonkeyPatch, cells: int, mhz: tuple[float, ...],
                                    best: int) -> None:
-    """until one reaches the clock"""
+    """until one reaches the clock; large units by the placer that needs less wire"""
     places = [("heap" if cells == 5000 else "static", seed) for seed in (1, 2, 3)]
-    assert ecp5.attempts(cells) == places
     clocks = [reached(f, seed, placer) for (placer, seed), f in zip(places, mhz, strict=False)]
-    asked: list[ecp5.Attempt] = []
+    asked: list[tuple[str, int]] = []
 
-    def placed(netlist: bytes, attempt: ecp5.Attempt) -> Clock:
-        asked.append(attempt)
+    def placed(netlist: bytes, placer: str, seed: int) -> Clock:
+        asked.append((placer, seed))
         return clocks[len(asked) - 1]
 
     monkeypatch.setattr(ecp5, "_clock", placed)

@@ -23,7 +23,7 @@ def follow(log: Path, what: str, progress: Progress) -> Callable[[], None]:
     """A look at the `log` of a run that tells `progress` of it as `what`.
 
     It raises `Unrouted` after `ROUNDS`, and before that when ten rounds did not bring the wires with more than one net
-    down to half, except in the first ten and for the last hundred wires. (Rounds 11 to 20 left 6 to 13 % of them in
+    down to half, except in the first ten and for the last hundred wires. (Rounds 11 to 20 left 5 to 13 % of them in
     placements of the ULX3S that were routed in the end, and 64 % or more in those that were not.)
     """
 

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import multiplier_registers
 from .kept import Files, kept
@@ -18,13 +18,6 @@ _REPORT = "report.json"
 SEEDS = (1, 2, 3)
 LARGE = 5000
 """cells of a netlist for which nextpnr's usual placer may leave the router more wires than it has"""
-
-
-class Attempt(NamedTuple):
-    """how nextpnr places"""
-
-    placer: str
-    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,28 +41,23 @@ def clock(mapped: Mapped, enough: float) -> Clock | None:
     """The clock of a netlist mapped to ECP5, placed and routed on an LFE5U-85F of speed grade 6, out of context: ports
     end in the fabric and paths from and to them do not count. None without a path between registers.
 
-    Registers around multipliers are in them. The best of `attempts`, which are made in order until one reaches `enough`
-    MHz. Kept by netlist, attempt and version. Raises `SynthesisError` when it does not fit.
+    Registers around multipliers are in them. The best of `SEEDS`, which are tried in order until one reaches `enough`
+    MHz. Kept by netlist, placement and version. Raises `SynthesisError` when it does not fit.
     """
     best: Clock | None = None
     netlist = multiplier_registers.packed(mapped.json, mapped.top)
-    for attempt in attempts(sum(mapped.cells.values())):
-        found = _clock(netlist, attempt)
+    placer = "static" if sum(mapped.cells.values()) > LARGE else "heap"
+    for seed in SEEDS:
+        found = _clock(netlist, placer, seed)
         if found is None or found.mhz >= enough:
             return found
         best = found if best is None or found.mhz > best.mhz else best
     return best
 
 
-def attempts(cells: int) -> list[Attempt]:
-    """for a netlist of so many cells"""
-    placer = "static" if cells > LARGE else "heap"
-    return [Attempt(placer, seed) for seed in SEEDS]
-
-
-def _clock(netlist: bytes, attempt: Attempt) -> Clock | None:
-    arguments = ("--85k", "--package", "CABGA381", "--speed", "6", "--out-of-context", "--placer", attempt.placer,
-                 "--seed", str(attempt.seed), "--freq", "110", "--timing-allow-fail", "--quiet", "--json",
+def _clock(netlist: bytes, placer: str, seed: int) -> Clock | None:
+    arguments = ("--85k", "--package", "CABGA381", "--speed", "6", "--out-of-context", "--placer", placer,
+                 "--seed", str(seed), "--freq", "110", "--timing-allow-fail", "--quiet", "--json",
                  "netlist.json", "--report", _REPORT)
     about = "\n".join([version(NEXTPNR), *arguments]).encode() + netlist
     report = json.loads(kept("placed", about, lambda: _run(netlist, arguments))[_REPORT])
@@ -78,7 +66,7 @@ def _clock(netlist: bytes, attempt: Attempt) -> Clock | None:
         return None
     path: list[dict[str, Any]] = next((p["path"] for p in report["critical_paths"] if p["from"] == p["to"]), [])
     routing = sum(step["delay"] for step in path if step["type"] == "routing")
-    return Clock(mhz=min(clocks), placer=attempt.placer, seed=attempt.seed, routing_ns=routing,
+    return Clock(mhz=min(clocks), placer=placer, seed=seed, routing_ns=routing,
                  logic_ns=sum(step["delay"] for step in path) - routing,
                  start=_cell(path, 0, "from"), end=_cell(path, -1, "to"))
 

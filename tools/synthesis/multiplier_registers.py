@@ -86,13 +86,15 @@ def _bits(cell: Cell, letter: str, count: int) -> Iterator[tuple[str, Bit]]:
 def _loads(module: Cell) -> dict[Bit, list[tuple[str, str]]]:
     """(cell, port) of all that look at a net; an output of the module has no cell"""
     found: dict[Bit, list[tuple[str, str]]] = defaultdict(list)
-    ports = [("", name, port["direction"], port["bits"]) for name, port in module["ports"].items()]
-    pins = [(name, pin, "input" if cell["port_directions"][pin] == "output" else "output", bits)
-            for name, cell in module["cells"].items() for pin, bits in cell["connections"].items()]
-    for name, port, direction, bits in ports + pins:
-        if direction != "input":
-            for bit in bits:
-                found[bit].append((name, port))
+    for name, cell in module["cells"].items():
+        for pin, bits in cell["connections"].items():
+            if cell["port_directions"][pin] == "input":
+                for bit in bits:
+                    found[bit].append((name, pin))
+    for name, port in module["ports"].items():
+        if port["direction"] == "output":
+            for bit in port["bits"]:
+                found[bit].append(("", name))
     return found
 
 
