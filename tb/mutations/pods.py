@@ -47,6 +47,8 @@ MUTATIONS = [
              "a sum of two table entries is cut to 16 bits"),
     Mutation(_FILE, "deal.count.eq(self.tokens)", "deal.count.eq(c.pods)", _SQUARE,
              "a row takes a turn for every pod"),
+    Mutation(_FINISH, "return stages + ShiftSaturate.latency", "return 24 + stages + ShiftSaturate.latency", _TEST,
+             "more tiles wait behind the array than the softmax keeps items for"),
     Mutation(_FINISH, "words.reserve.eq(self.reserve)", "words.reserve.eq(0)", _TEST,
              "words that nobody takes are lost"),
     Mutation(_FINISH, "ShiftSaturate.latency + CollectFifo.round_trip", "ShiftSaturate.latency", _TEST,

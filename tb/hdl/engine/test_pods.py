@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from lpu.hdl.common.payloads import accumulators
 from lpu.hdl.config import Config
+from lpu.hdl.engine.osu import Osu
 from lpu.hdl.engine.pods import Pods, drained_lane, pods_beat
 from lpu.sim.golden import pods as golden
 from lpu.tb.bench import Bench, StreamDriver, StreamMonitor, largest_is_exhaustive, parameters, run_bench
@@ -40,6 +41,8 @@ class _Harness:
         self.tiles = self.sent_rows = 0
         self.drained: list[int] = []
         """cycles in which a tile left the drain registers"""
+        self.most = 0
+        """tiles that were sent and not taken to their last lane"""
         self.packed = 0.0
         """share of tiles that are packed"""
         self.tokens = c.pods
@@ -75,6 +78,7 @@ class _Harness:
             acc = acc.reshape(-1, c.entries_per_word).T
         await self.bench.until(lambda: self.tiles - len(self.drained) < Pods.TILES)
         self.tiles += 1
+        self.most = max(self.most, self.tiles - sum(v["last"] for v in self.drain.values))
         self.drain.expect([{"acc": self._word(sums), "lane": lane, "last": int(lane == acc.shape[1] - 1), "tag": tag}
                            for lane, sums in enumerate(acc.T)])
         beats = [(x[:, i], None, w[:, i], plane) for i in range(n) for plane in range(planes)]
@@ -126,6 +130,7 @@ class _Harness:
         await self.bench.cycle(40)
         self.bench.check(self.clips > 0, self.clipped, "saturated")
         self.bench.check(len(self.drained), self.tiles, "tiles that have drained")
+        self.bench.check(self.most <= Osu.ITEMS, True, f"{self.most} tiles at once, of which the softmax has places")
 
 
 def _weight_range(planes: int) -> tuple[int, int]:
@@ -245,6 +250,21 @@ async def credits_used_up(dut: Any) -> None:
     h.bench.check(len(h.drain.values) + len(h.rows.values), 0, "transfers without ready")
     h.drain.pause = h.rows.pause = 0.5
     await h.done()
+
+
+@cocotb.test()
+async def as_many_tiles_as_it_takes(dut: Any) -> None:
+    """short tiles as fast as they drain, taken slowly: no more are inside than the softmax keeps items for"""
+    h = _Harness(dut)
+    for tokens in sorted({1, h.c.pods}):
+        h.tokens = tokens
+        await h.bench.reset()
+        h.drain.pause = 0.9
+        for _ in range(12):
+            await h.tile(1, 1, 4, _uniform(h.bench.rng))
+        await h.done()
+        h.bench.check(h.most > Pods.TILES, True, "more tiles inside than have sums in the array itself")
+        h.most = 0
 
 
 @cocotb.test()
